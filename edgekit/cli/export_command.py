@@ -1,0 +1,156 @@
+"""`edgekit export`."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from edgekit.cli.options import Number, json_option, model_options, zoo_options
+from edgekit.errors import ModelError
+
+if TYPE_CHECKING:
+    from edgekit.pipeline.export_model import ExportRequest, ExportResult
+    from edgekit.quantize.boundaries import IoType
+
+
+# Spelled out here so that --help imports no numpy; a test holds them to the library's.
+RANGES = ("min-max", "percentile", "mse")
+IO = ("int8", "uint8", "float32")
+
+
+@click.command(name="export")
+@model_options
+@click.option("--int8", "int8", is_flag=True, help="Quantize weights and activations to int8.")
+@click.option("--fp16", "fp16", is_flag=True, help="Store the weights as float16.")
+@click.option("--format", "formats", default="tflite,onnx", show_default=True, help="Which files to write.")
+@click.option("--weights", default="auto", show_default=True, help="auto, imagenet, none, or a .h5/.keras/.npz file.")
+@click.option("--calibration", help="Images for int8 ranges and the comparison: folder, .npz, synthetic[:SEED].")
+@click.option("--calibration-images", type=Number(int), default=100, show_default=True, help="Use at most this many.")
+@click.option("--ranges", type=click.Choice(RANGES), default="mse", show_default=True, help="Activation ranges.")
+@click.option("--no-equalize", is_flag=True, help="Leave out cross-layer equalization.")
+@click.option("--no-bias-correction", is_flag=True, help="Leave out bias correction.")
+@click.option(
+    "--io", type=click.Choice(IO), default="int8", show_default=True, help="Inputs and outputs of int8 files."
+)
+@click.option("--no-fuse", is_flag=True, help="Leave activations and padding as ops of their own.")
+@click.option("--preprocessing", help="How images are normalized (keras_tf, torch, caffe, unit), for imported files.")
+@click.option("--labels", type=click.Path(path_type=Path), help="Text file with the classes' names, one a line.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path(), show_default=True, help="Output folder.")
+@click.option("--explain", is_flag=True, help="Say what each pass did and what it left alone, and why.")
+@json_option
+def command(as_json: bool, explain: bool, **options: object) -> None:
+    """Write TFLite and ONNX files of MODEL (a zoo name or an .onnx file) and compare them with the float model."""
+    start = time.perf_counter()
+    from edgekit.cli.console import ConsoleReporter, print_json
+    from edgekit.pipeline.export_model import export_model
+
+    result = export_model(_request(**options), ConsoleReporter())  # type: ignore[arg-type]  # click's own types
+    if as_json:
+        print_json({**result.to_json(), "paths": [str(p) for p in (*result.files.values(), result.manifest)]})
+        return
+    if explain:
+        _print_passes(result)
+    _print_result(result, time.perf_counter() - start)
+
+
+def _request(
+    *,
+    model: str,
+    alpha: float | None,
+    resolution: int | None,
+    rho: float | None,
+    classes: int | None,
+    seed: int,
+    int8: bool,
+    fp16: bool,
+    formats: str,
+    weights: str,
+    calibration: str | None,
+    calibration_images: int,
+    ranges: str,
+    no_equalize: bool,
+    no_bias_correction: bool,
+    io: IoType,
+    no_fuse: bool,
+    preprocessing: str | None,
+    labels: Path | None,
+    out: Path,
+) -> ExportRequest:
+    from edgekit.pipeline.export_model import ExportRequest
+    from edgekit.pipeline.model import ModelRequest
+    from edgekit.pipeline.quantize_model import Int8Settings
+    from edgekit.quantize.assign import QuantizeOptions
+
+    if int8 and fp16:
+        raise ModelError("give --int8 or --fp16, not both")
+    shape = zoo_options(alpha, resolution, rho, classes)
+    options = QuantizeOptions(range_method=ranges, bias_correction=not no_bias_correction, io=io)
+    return ExportRequest(
+        model=ModelRequest(model, shape, weights, seed, preprocessing, labels),
+        precision="int8" if int8 else "float16" if fp16 else "float32",
+        formats=tuple(word.strip() for word in formats.split(",") if word.strip()),
+        calibration=calibration,
+        int8=Int8Settings(calibration_images, not no_equalize, options),
+        fuse=not no_fuse,
+        out=out,
+    )
+
+
+def _print_passes(result: ExportResult) -> None:
+    from edgekit.cli.console import out, print_table
+
+    print_table(None, ["pass", "rewrites", "what"], [(r.name, str(r.count), r.what) for r in result.passes])
+    for report in result.passes:
+        for refusal in report.refusals:
+            out.print(f"left alone by {report.name}: {refusal}", markup=False)
+    out.print()
+
+
+def _print_result(result: ExportResult, seconds: float) -> None:
+    from edgekit.cli.console import out, print_table, size_text
+
+    sizes = [
+        (
+            result.files[fmt].name,
+            size_text(size.file_bytes),
+            size_text(size.zipped_bytes),
+            size_text(size.weight_bytes),
+            size_text(size.peak_activation_bytes),
+        )
+        for fmt, size in result.sizes.items()
+    ]
+    print_table(None, ["file", "size", "zipped", "weights in memory", "peak activations"], sizes)
+    out.print()
+    verification = result.verification
+    rows = [
+        (
+            f"{result.files[fmt].suffix[1:]} with the float model",
+            f"{r.mean_cosine:.5f}",
+            f"{r.min_cosine:.5f}",
+            f"{r.top1_share:.1%}",
+            f"{r.sqnr_db:.1f} dB",
+            f"{r.max_abs_difference:.2g}",
+        )
+        for fmt, r in verification.with_float.items()
+    ]
+    columns = [
+        f"agreement on {verification.images} images",
+        "cosine",
+        "least",
+        "top-1",
+        "signal/noise",
+        "largest diff.",
+    ]
+    print_table(None, columns, rows)
+    if verification.between is not None and verification.between_float is not None:
+        between = verification.between
+        out.print(
+            f"tflite with onnx: {between.equal_share:.2%} of the outputs equal, largest difference "
+            f"{between.max_step_difference} step{'s' if between.max_step_difference != 1 else ''}, "
+            f"top-1 {between.top1_share:.1%}, cosine {verification.between_float.mean_cosine:.5f}"
+        )
+    out.print()
+    out.print(f"wrote {', '.join(str(p) for p in (*result.files.values(), result.manifest))} in {seconds:.1f} s")

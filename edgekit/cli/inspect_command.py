@@ -1,0 +1,62 @@
+"""`edgekit inspect`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgekit.cli.options import json_option
+
+if TYPE_CHECKING:
+    from edgekit.pipeline.inspect_file import FileDescription
+    from edgekit.runtime.io_spec import IoSpec
+
+
+@click.command(name="inspect")
+@click.argument("file", type=click.Path(path_type=Path))
+@json_option
+def command(file: Path, as_json: bool) -> None:
+    """Show what is inside FILE (.tflite or .onnx): inputs, outputs, ops, sizes, how it was made."""
+    from edgekit.cli.console import print_json
+    from edgekit.pipeline.inspect_file import inspect_file
+
+    description = inspect_file(file)
+    if as_json:
+        print_json(description.to_json())
+        return
+    _print(description)
+
+
+def _print(description: FileDescription) -> None:
+    from edgekit.cli.console import out, print_table, size_text
+
+    rows = [
+        ("format", description.format),
+        ("runtime", description.runtime),
+        ("size", size_text(description.file_bytes)),
+        ("zipped", size_text(description.zipped_bytes)),
+    ]
+    rows += [(f"input {io.name}", _io_text(io)) for io in description.inputs]
+    rows += [(f"output {io.name}", _io_text(io)) for io in description.outputs]
+    if description.coverage is not None:
+        coverage = description.coverage
+        rows.append(("XNNPACK", f"takes {coverage.delegated} of {coverage.total} ops"))
+    print_table(None, [str(description.path), ""], rows)
+    out.print()
+    print_table(None, ["op", "count"], [(op, str(count)) for op, count in description.ops.items()])
+    if description.metadata:
+        out.print()
+        print_table(None, ["made by edgekit", ""], [(k, _short(v)) for k, v in sorted(description.metadata.items())])
+
+
+def _io_text(spec: IoSpec) -> str:
+    shape = "x".join(str(d) for d in spec.shape)
+    quantized = "" if spec.scale is None else f", scale {spec.scale:.6g}, zero point {spec.zero_point}"
+    return f"{spec.dtype} {shape}{quantized}"
+
+
+def _short(value: Any, width: int = 100) -> str:
+    text = str(value)
+    return text if len(text) <= width else text[: width - 3] + "..."

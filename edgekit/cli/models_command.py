@@ -1,0 +1,43 @@
+"""`edgekit models`."""
+
+from __future__ import annotations
+
+import click
+
+from edgekit.cli.options import json_option
+
+
+@click.command(name="models")
+@json_option
+def command(as_json: bool) -> None:
+    """List the zoo: variants, parameters, MACs, and what the sources print of size and accuracy."""
+    from dataclasses import asdict
+
+    from edgekit.cli.console import print_json, print_table
+    from edgekit.zoo.rows import model_rows
+
+    rows = model_rows()
+    if as_json:
+        print_json([{**asdict(row), "published": asdict(row.published)} for row in rows])
+        return
+    columns = ["model", "options", "parameters", "M MACs", "top-1", "top-5", "source"]
+    print_table(
+        None,
+        columns,
+        [
+            (
+                row.model,
+                " ".join(f"--{name} {value:g}" for name, value in row.published.options.items()),
+                f"{row.parameters:,}",
+                f"{row.macs / 1e6:,.1f}",
+                _percent(row.published.top1_percent),
+                _percent(row.published.top5_percent),
+                row.published.source,
+            )
+            for row in rows
+        ],
+    )
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}"

@@ -1,0 +1,72 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from edgekit.errors import ModelError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")
+
+
+class Number(click.ParamType[int | float]):
+    """A number whose errors are user errors (exit code 1), with the library's own wording."""
+
+    def __init__(self, kind: type[int] | type[float]) -> None:
+        self.kind = kind
+        self.name = "integer" if kind is int else "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | float:
+        """The number. Raises ModelError for text that is none."""
+        try:
+            return self.kind(value)
+        except ValueError:
+            option = param.opts[0] if param else "option"
+            raise ModelError(f"{option} {value!r} is not {'an integer' if self.kind is int else 'a number'}") from None
+
+
+def model_options(function: F) -> F:
+    """MODEL and the options that shape it."""
+    decorators = [
+        click.argument("model"),
+        click.option("--alpha", type=Number(float), help="Width multiplier, any positive number (default 1)."),
+        click.option("--resolution", type=Number(int), help="Input height and width in pixels (default 224)."),
+        click.option("--rho", type=Number(float), help="Resolution multiplier: the multiple of 32 nearest to 224 RHO."),
+        click.option("--classes", type=Number(int), help="Number of classes (default 1000)."),
+        click.option("--seed", type=Number(int), default=0, show_default=True, help="Seed of random weights."),
+    ]
+    for decorator in reversed(decorators):
+        function = decorator(function)
+    return function
+
+
+def zoo_options(
+    alpha: float | None, resolution: int | None, rho: float | None, classes: int | None
+) -> dict[str, float | int | None]:
+    """The options as the zoo's builders take them. Raises ModelError for --rho beside --resolution."""
+    if rho is not None:
+        from edgekit.zoo.registry import resolution_from_rho
+
+        if resolution is not None:
+            raise ModelError("give --resolution or --rho, not both")
+        resolution = resolution_from_rho(rho)
+    return {"alpha": alpha, "resolution": resolution, "classes": classes}
+
+
+def data_options(function: F) -> F:
+    """--data and how its images are read."""
+    decorators = [
+        click.option("--data", required=True, help="Image folder, .npz, or `synthetic`."),
+        click.option("--limit", type=Number(int), help="Use at most this many images, evenly spaced."),
+        click.option("--class-file", type=click.Path(path_type=Path), help="Rows `<wnid> <label>`: row = class index."),
+        click.option("--preprocessing", help="torch, keras_tf, caffe, ...: for files that do not say."),
+    ]
+    for decorator in reversed(decorators):
+        function = decorator(function)
+    return function

@@ -1,0 +1,1 @@
+"""Writers: TFLite and ONNX files from one graph."""

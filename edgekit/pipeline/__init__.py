@@ -1,0 +1,1 @@
+"""Whole jobs: one call each, what the commands do."""

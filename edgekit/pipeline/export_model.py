@@ -1,0 +1,221 @@
+"""The main job: a model in, files that run and a proof that they do out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from edgekit import __version__
+from edgekit.data.prefetch import prefetch
+from edgekit.data.samples import Source
+from edgekit.data.sources import open_source
+from edgekit.errors import ModelError
+from edgekit.export.files import write_all
+from edgekit.graph.cost import GraphCost, graph_cost
+from edgekit.graph.ir import Graph
+from edgekit.passes.registry import PassReport, apply_passes
+from edgekit.pipeline.model import ModelRequest, load_model, preprocessing_of
+from edgekit.pipeline.quantize_model import Int8Settings, quantize_model
+from edgekit.pipeline.reporter import Reporter, SilentReporter
+from edgekit.pipeline.verify import Verification, require_float_agreement, verify_files
+
+Precision = Literal["float32", "float16", "int8"]
+FORMATS = ("tflite", "onnx")
+FUSING_PASSES = ("fuse_activations", "fold_padding")
+"""What `fuse=False` leaves out; batch norms are folded all the same, int8 needs it."""
+SUFFIXES = {"float32": "fp32", "float16": "fp16", "int8": "int8"}
+
+
+@dataclass(frozen=True, slots=True)
+class ExportRequest:
+    """What to export and how. calibration: an image folder, an .npz, or `synthetic` (also used for the comparison)."""
+
+    model: ModelRequest
+    precision: Precision = "float32"
+    formats: tuple[str, ...] = FORMATS
+    calibration: str | None = None
+    int8: Int8Settings = field(default_factory=Int8Settings)
+    fuse: bool = True
+    out: Path = Path()
+
+
+@dataclass(frozen=True, slots=True)
+class FileSizes:
+    """One file's four sizes in bytes: on disk, deflated as in an APK, its weights in memory, its peak activations."""
+
+    file_bytes: int
+    zipped_bytes: int
+    weight_bytes: int
+    peak_activation_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExportResult:
+    """What was written and what it is worth."""
+
+    name: str
+    files: Mapping[str, Path]
+    sizes: Mapping[str, FileSizes]
+    sha256: Mapping[str, str]
+    manifest: Path
+    verification: Verification
+    source_cost: GraphCost
+    exported_cost: GraphCost
+    passes: tuple[PassReport, ...]
+    metadata: Mapping[str, Any]
+    warnings: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The manifest's content. It holds no time and no path: the same export gives the same bytes."""
+        return {
+            "edgekit": __version__,
+            "name": self.name,
+            "parameters": self.source_cost.parameters,
+            "macs": self.source_cost.macs,
+            "files": {
+                fmt: {
+                    "name": path.name,
+                    "sha256": self.sha256[fmt],
+                    "bytes": self.sizes[fmt].file_bytes,
+                    "zipped_bytes": self.sizes[fmt].zipped_bytes,
+                    "weight_bytes": self.sizes[fmt].weight_bytes,
+                    "peak_activation_bytes": self.sizes[fmt].peak_activation_bytes,
+                }
+                for fmt, path in self.files.items()
+            },
+            "agreement": self.verification.to_json(),
+            "metadata": dict(self.metadata),
+            "warnings": list(self.warnings),
+        }
+
+
+class _Recorder:
+    """Hands everything on to the caller's reporter and keeps the warnings for the manifest."""
+
+    def __init__(self, inner: Reporter) -> None:
+        self.inner, self.warnings = inner, list[str]()
+        self.step, self.track = inner.step, inner.track
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
+        self.inner.warn(text)
+
+
+def export_model(request: ExportRequest, reporter: Reporter | None = None) -> ExportResult:
+    """Load, rewrite, quantize, write, run, compare; files appear only when everything has held.
+
+    Raises EdgekitError with one clear line; nothing is left half-written.
+    """
+    recorder = _Recorder(reporter or SilentReporter())
+    _check_formats(request.formats)
+    source = _open_calibration(request, recorder)
+    model = load_model(request.model, recorder)
+    source_cost = graph_cost(model)
+    recorder.step("model", _model_line(model, source_cost))
+    graph, reports = _rewrite(model, request, recorder)
+    if request.precision == "int8":
+        graph = quantize_model(graph, source, request.int8, recorder)
+        _warn_skipped(source, recorder)
+    contents = {fmt: _write(fmt, graph) for fmt in request.formats}
+    verification = _verify(model, contents, source, request, recorder)
+    return _finish(request, graph, contents, verification, source_cost, reports, recorder)
+
+
+def _check_formats(formats: tuple[str, ...]) -> None:
+    unknown = [fmt for fmt in formats if fmt not in FORMATS]
+    if unknown or not formats:
+        raise ModelError(f"format {(unknown or ['(none)'])[0]!r} is none of {', '.join(FORMATS)}")
+
+
+def _open_calibration(request: ExportRequest, reporter: Reporter) -> Source:
+    if request.calibration is None and request.precision == "int8":
+        reporter.warn(
+            "calibrated on synthetic images: ranges are only as good as they are. "
+            "Give a hundred real ones with --calibration FOLDER"
+        )
+    return open_source(request.calibration or "synthetic")
+
+
+def _model_line(graph: Graph, cost: GraphCost) -> str:
+    shape = "x".join(str(d) for d in graph.shape(graph.inputs[0])[1:])
+    return f"{graph.name}: input {shape}, {cost.parameters:,} parameters, {cost.macs / 1e6:,.1f} M MACs"
+
+
+def _rewrite(model: Graph, request: ExportRequest, reporter: Reporter) -> tuple[Graph, tuple[PassReport, ...]]:
+    skip = () if request.fuse else FUSING_PASSES
+    graph, reports = apply_passes(model, skip=skip)
+    if request.precision == "float16":
+        graph, more = apply_passes(graph, ["store_half"])
+        reports += more
+    done = ", ".join(f"{r.name} {r.count}" for r in reports if r.count)
+    reporter.step("passes", f"{done or 'nothing to do'}; {len(model.nodes)} -> {len(graph.nodes)} nodes")
+    graph.metadata["edgekit"] = __version__
+    return graph, tuple(reports)
+
+
+def _warn_skipped(source: Source, reporter: Reporter) -> None:
+    if source.skipped:
+        reporter.warn(
+            f"{len(source.skipped)} calibration images could not be read and were skipped: {source.skipped[0]}"
+        )
+
+
+def _write(fmt: str, graph: Graph) -> bytes:
+    if fmt == "tflite":
+        from edgekit.export.tflite import tflite_bytes
+
+        return tflite_bytes(graph)
+    from edgekit.export.onnx import onnx_bytes
+
+    return onnx_bytes(graph)
+
+
+def _verify(
+    model: Graph, contents: Mapping[str, bytes], source: Source, request: ExportRequest, reporter: Reporter
+) -> Verification:
+    limit = request.int8.calibration_images
+    samples = reporter.track(source.samples(preprocessing_of(model), limit), "comparing", min(len(source), limit))
+    verification = verify_files(model, contents, (sample.array for sample in prefetch(samples)))
+    if request.precision == "float32":
+        require_float_agreement(verification)
+    return verification
+
+
+def _finish(
+    request: ExportRequest,
+    graph: Graph,
+    contents: Mapping[str, bytes],
+    verification: Verification,
+    source_cost: GraphCost,
+    reports: tuple[PassReport, ...],
+    recorder: _Recorder,
+) -> ExportResult:
+    stem = f"{graph.name}_{SUFFIXES[request.precision]}"
+    cost = graph_cost(graph)
+    result = ExportResult(
+        name=stem,
+        files={fmt: request.out / f"{stem}.{fmt}" for fmt in contents},
+        sizes={fmt: _sizes(data, cost) for fmt, data in contents.items()},
+        sha256={fmt: hashlib.sha256(data).hexdigest() for fmt, data in contents.items()},
+        manifest=request.out / f"{stem}.json",
+        verification=verification,
+        source_cost=source_cost,
+        exported_cost=cost,
+        passes=reports,
+        metadata=graph.metadata,
+        warnings=tuple(recorder.warnings),
+    )
+    manifest = json.dumps(result.to_json(), indent=2, sort_keys=True).encode() + b"\n"
+    write_all({**{result.files[fmt]: data for fmt, data in contents.items()}, result.manifest: manifest})
+    return result
+
+
+def _sizes(data: bytes, cost: GraphCost) -> FileSizes:
+    deflater = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    zipped = len(deflater.compress(data)) + len(deflater.flush())
+    return FileSizes(len(data), zipped, cost.weight_bytes, cost.peak_activation_bytes)

@@ -1,0 +1,125 @@
+"""Statistics of a float graph's activations over calibration images: one streaming pass, memory that does not grow."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from edgekit.errors import DataError, QuantizationError
+from edgekit.graph.ir import Array, Graph
+from edgekit.graph.ops import op_spec
+
+FloatArray = npt.NDArray[np.float32]
+Runner = Callable[[Array], Mapping[str, Array]]
+"""Runs the float graph on one image (1, H, W, C) and returns the activations by name."""
+
+KEPT_POSITIONS = 2048
+"""Most positions kept per tensor: each is the vector of all channels at one place of one image."""
+FIRST_POSITIONS = 256
+"""Positions taken from each image at first; halved whenever the sample is full."""
+
+
+@dataclass(frozen=True, slots=True)
+class TensorStatistics:
+    """What calibration saw of one activation with C channels.
+
+    low, high, mean: (C,) exact over all images and positions. positions: (P, C), a random sample of the vectors, even
+    over the images, P at most KEPT_POSITIONS; ranges are searched on it.
+    """
+
+    low: FloatArray
+    high: FloatArray
+    mean: FloatArray
+    positions: FloatArray
+
+    def scaled(self, factors: FloatArray) -> TensorStatistics:
+        """The statistics after multiplying channel c by factors[c] > 0; factors of shape (C,)."""
+        return TensorStatistics(self.low * factors, self.high * factors, self.mean * factors, self.positions * factors)
+
+
+def observed_tensors(graph: Graph) -> tuple[str, ...]:
+    """Activations whose statistics the quantizer needs: all but outputs of ops that only hand on their input's scale.
+
+    Inputs of convolutions and dense layers are always among them, for bias correction.
+    """
+    wanted = dict.fromkeys(graph.inputs)
+    for node in graph.nodes:
+        if node.op in ("conv2d", "dense"):
+            wanted[node.inputs[0]] = None
+        if not op_spec(node.op).same_scale:
+            wanted.update(dict.fromkeys(node.outputs))
+    return tuple(wanted)
+
+
+def calibrate(
+    graph: Graph, run: Runner, images: Iterable[Array], *, channel_axis: int = 1
+) -> dict[str, TensorStatistics]:
+    """Run `images` (each (1, H, W, C) float32) through `run` and gather the statistics of `observed_tensors(graph)`.
+
+    channel_axis: where `run` puts the channels of 4-D activations (1 for onnxruntime's NCHW, 3 for NHWC).
+    Raises DataError where there are no images, QuantizationError naming the first tensor that turned NaN or infinite.
+    """
+    observers = {name: _Observer(name, channel_axis) for name in observed_tensors(graph)}
+    count = 0
+    for image in images:
+        values = run(image)
+        for name, observer in observers.items():
+            observer.update(values[name])
+        count += 1
+    if not count:
+        raise DataError("calibration needs at least one image")
+    return {name: observer.result() for name, observer in observers.items()}
+
+
+class _Observer:
+    """Accumulates one tensor: exact extrema and sums, and an even random sample of positions."""
+
+    def __init__(self, name: str, channel_axis: int) -> None:
+        self.name, self.channel_axis = name, channel_axis
+        self.low: Array | None = None
+        self.high: Array | None = None
+        self.total: Array = np.zeros(1)
+        self.rows = 0
+        self.random = np.random.default_rng(zlib.crc32(name.encode()))
+        self.per_image = FIRST_POSITIONS
+        self.kept: list[Array] = []
+
+    def update(self, value: Array) -> None:
+        columns = self._columns(value)
+        # numpy adds float32 pairwise: one image's sum is good to a few units in the last place.
+        low, high, total = columns.min(axis=1), columns.max(axis=1), columns.sum(axis=1)
+        if not np.isfinite(total).all():
+            raise QuantizationError(
+                f"calibration: layer {self.name!r} gives NaN or infinite values; check the weights and the images"
+            )
+        self.low = low if self.low is None else np.minimum(self.low, low)
+        self.high = high if self.high is None else np.maximum(self.high, high)
+        self.total = self.total + total
+        self.rows += columns.shape[1]
+        self._keep(columns)
+
+    def _columns(self, value: Array) -> Array:
+        """One image's values as (C, positions), a view."""
+        channels_first = value.ndim == 4 and self.channel_axis == 1
+        columns: Array = value.reshape(value.shape[1], -1) if channels_first else value.reshape(-1, value.shape[-1]).T
+        return columns
+
+    def _keep(self, columns: Array) -> None:
+        count = columns.shape[1]
+        chosen = self.random.choice(count, min(self.per_image, count), replace=False, shuffle=False)
+        self.kept.append(np.ascontiguousarray(columns[:, chosen].T, np.float32))
+        if sum(map(len, self.kept)) > KEPT_POSITIONS:
+            self.kept = [np.concatenate(self.kept)[::2]]
+            self.per_image = max(1, self.per_image // 2)
+
+    def result(self) -> TensorStatistics:
+        if self.low is None or self.high is None:
+            raise QuantizationError(f"calibration: layer {self.name!r} was never run")
+        mean = (self.total / max(self.rows, 1)).astype(np.float32)
+        return TensorStatistics(
+            self.low.astype(np.float32), self.high.astype(np.float32), mean, np.concatenate(self.kept)
+        )

@@ -1,0 +1,63 @@
+"""Which activations must share one scale, by TFLite's rules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from edgekit.graph.ir import Graph, Node, Tensor
+from edgekit.graph.ops import op_spec
+
+
+def separate_fixed_scales(graph: Graph) -> int:
+    """Put a `quantize` node behind each op of prescribed scale whose result is joined with others; return how many.
+
+    A softmax or sigmoid has a scale of its own; a concat wants one scale on all its inputs.
+    """
+    count = 0
+    for node in graph.nodes:
+        if op_spec(node.op).fixed_scale is None:
+            continue
+        for reader in graph.consumers(node.output):
+            if op_spec(reader.op).same_scale and len(reader.inputs) > 1:
+                _insert_requantize(graph, node.output, reader)
+                count += 1
+    return count
+
+
+def _insert_requantize(graph: Graph, name: str, reader: Node) -> None:
+    fresh = graph.unique_name(f"{name}_requantized")
+    graph.add_tensor(Tensor(fresh, graph.shape(name)))
+    graph.add_node(Node(fresh, "quantize", (name,), (fresh,)), before=reader)
+    graph.replace_node(reader, replace(reader, inputs=tuple(fresh if i == name else i for i in reader.inputs)))
+
+
+def scale_groups(graph: Graph) -> list[tuple[str, ...]]:
+    """All activations, in groups that share one scale: tied by ops that hand values on (concat, pools, reshape)."""
+    parent = {name: name for name, tensor in graph.tensors.items() if not tensor.is_constant}
+
+    def root(name: str) -> str:
+        while parent[name] != name:
+            parent[name] = parent[parent[name]]
+            name = parent[name]
+        return name
+
+    for node in graph.nodes:
+        if op_spec(node.op).same_scale:
+            tied = [n for n in (*node.inputs, *node.outputs) if n in parent]
+            for other in tied[1:]:
+                parent[root(other)] = root(tied[0])
+    groups: dict[str, list[str]] = {}
+    for name in parent:
+        groups.setdefault(root(name), []).append(name)
+    return [tuple(group) for group in groups.values()]
+
+
+def fixed_scale_of(graph: Graph, group: Iterable[str]) -> tuple[float, int] | None:
+    """The prescribed (scale, zero point) of a group that a softmax or sigmoid feeds; None where there is none."""
+    members = set(group)
+    for node in graph.nodes:
+        fixed = op_spec(node.op).fixed_scale
+        if fixed is not None and members.intersection(node.outputs):
+            return fixed
+    return None
