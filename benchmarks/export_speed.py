@@ -24,7 +24,14 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        edgekit = [str(Path(sys.executable).with_name("edgekit")), "export", "mobilenet_v2", "--alpha", "0.75", "--int8"]
+        edgekit = [
+            str(Path(sys.executable).with_name("edgekit")),
+            "export",
+            "mobilenet_v2",
+            "--alpha",
+            "0.75",
+            "--int8",
+        ]
         commands = {
             "edgekit export": [*edgekit, "--weights", "none", "--out", scratch],
             "usual way": [sys.executable, str(HERE / "peers" / "usual_export.py"), scratch],

@@ -13,7 +13,7 @@ from edgekit.graph.quant_params import QuantParams
 from edgekit.graph.validate import validate
 from edgekit.quantize.boundaries import IoType, compute_softmax_in_float, set_io
 from edgekit.quantize.calibrate import FloatArray, TensorStatistics
-from edgekit.quantize.groups import fixed_scale_of, scale_groups, separate_fixed_scales
+from edgekit.quantize.groups import fixed_scale_of, head_activations, scale_groups, separate_fixed_scales
 from edgekit.quantize.ranges import activation_params, choose_range
 from edgekit.quantize.weights import quantize_layer
 
@@ -61,8 +61,10 @@ def quantize_graph(graph: Graph, statistics: Mapping[str, TensorStatistics], opt
 
 
 def _assign_activations(graph: Graph, statistics: Mapping[str, TensorStatistics], options: QuantizeOptions) -> None:
+    head = head_activations(graph)
     for group in scale_groups(graph):
-        params = _group_params(graph, group, statistics, options)
+        method = "min-max" if head.issuperset(group) else options.range_method
+        params = _group_params(graph, group, statistics, replace(options, range_method=method))
         for name in group:
             graph.set_tensor(replace(graph.tensor(name), dtype="int8", quant=params))
 

@@ -53,6 +53,18 @@ def scale_groups(graph: Graph) -> list[tuple[str, ...]]:
     return [tuple(group) for group in groups.values()]
 
 
+def head_activations(graph: Graph) -> frozenset[str]:
+    """Activations that no later convolution or dense layer reads, directly or not: the scores and what becomes of them.
+
+    Their extremes decide the prediction, so they are not worth clipping.
+    """
+    feeding: set[str] = set()
+    for node in reversed(graph.nodes):
+        if node.op in ("conv2d", "dense") or feeding.intersection(node.outputs):
+            feeding.update(node.inputs)
+    return frozenset(name for name, tensor in graph.tensors.items() if not tensor.is_constant and name not in feeding)
+
+
 def fixed_scale_of(graph: Graph, group: Iterable[str]) -> tuple[float, int] | None:
     """The prescribed (scale, zero point) of a group that a softmax or sigmoid feeds; None where there is none."""
     members = set(group)
