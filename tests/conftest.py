@@ -23,3 +23,19 @@ def data_dir() -> Path:
     if found is None:
         pytest.skip("real data not found: set EDGEKIT_DATA to the folder that holds imagenet500/")
     return found
+
+
+@pytest.fixture(scope="session")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of exports of a small mobilenet_v2 with labels: mobilenet_v2_0.35_96_{int8,fp32}.{tflite,onnx}."""
+    from edgekit.pipeline.export_model import ExportRequest, export_model
+    from edgekit.pipeline.model import ModelRequest
+    from edgekit.pipeline.quantize_model import Int8Settings
+
+    folder = tmp_path_factory.mktemp("labelled")
+    labels = folder / "names.txt"
+    labels.write_text("".join(f"class {i}\n" for i in range(1000)), encoding="utf-8")
+    model = ModelRequest("mobilenet_v2", {"alpha": 0.35, "resolution": 96}, weights="none", labels=labels)
+    for precision in ("int8", "float32"):
+        export_model(ExportRequest(model, precision, int8=Int8Settings(calibration_images=8), out=folder))
+    return folder

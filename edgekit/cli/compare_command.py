@@ -26,8 +26,8 @@ def command(first: str, second: str, data: str, limit: int, preprocessing: str |
     from edgekit.evaluate.compare import compare_files
     from edgekit.pipeline.file_data import file_samples
 
-    samples = file_samples(first, data, limit, None, preprocessing, ConsoleReporter())
-    comparison = compare_files(Path(first), Path(second), samples)
+    with file_samples((first, second), data, limit, None, preprocessing, ConsoleReporter()) as samples:
+        comparison = compare_files(Path(first), Path(second), samples)
     if as_json:
         print_json(comparison.to_json())
         return
@@ -35,23 +35,23 @@ def command(first: str, second: str, data: str, limit: int, preprocessing: str |
 
 
 def _print(comparison: Comparison) -> None:
-    from edgekit.cli.console import out, print_table
+    from edgekit.cli.console import out, print_table, share_text
 
     if comparison.layers:
         rows = [
             (row.name, f"{row.mean_cosine:.5f}", f"{row.sqnr_db:.1f}", f"{row.max_abs_difference:.3g}")
             for row in comparison.layers
         ]
-        print_table(None, ["layer", "cosine", "signal/noise dB", "largest diff."], rows)
+        print_table(["layer", "cosine", "signal/noise dB", "largest diff."], rows)
         out.print()
     out.print(f"without partner: {comparison.unmatched_a} tensors of the first, {comparison.unmatched_b} of the second")
     if comparison.quantized is not None:
         out.print(
-            f"raw outputs: {comparison.quantized.equal_share:.2%} equal, largest difference "
+            f"raw outputs: {share_text(comparison.quantized.equal_share, 2)} equal, largest difference "
             f"{comparison.quantized.max_step_difference} steps"
         )
     result = comparison.output
     out.print(
         f"outputs on {result.samples} images: cosine {result.mean_cosine:.5f} (least {result.min_cosine:.5f}), "
-        f"top-1 {result.top1_share:.1%}, largest difference {result.max_abs_difference:.3g}"
+        f"top-1 {share_text(result.top1_share)}, largest difference {result.max_abs_difference:.3g}"
     )

@@ -22,12 +22,12 @@ def command(
     as_json: bool,
 ) -> None:
     """Measure top-1, top-5 and agreement of FILES (.tflite, .onnx, any mix) on labelled images, in one pass."""
-    from edgekit.cli.console import ConsoleReporter, print_json, print_table
+    from edgekit.cli.console import ConsoleReporter, print_json, print_table, share_text
     from edgekit.evaluate.accuracy import evaluate_files
     from edgekit.pipeline.file_data import file_samples
 
-    samples = file_samples(files[0], data, limit, class_file, preprocessing, ConsoleReporter())
-    results = evaluate_files(list(files), samples)
+    with file_samples(files, data, limit, class_file, preprocessing, ConsoleReporter()) as samples:
+        results = evaluate_files(list(files), samples)
     if as_json:
         print_json([result.to_json() for result in results])
         return
@@ -41,8 +41,8 @@ def command(
                 f"{result.top1.value:.2%}",
                 f"{low:.1%} .. {high:.1%}",
                 f"{result.top5.value:.2%}",
-                "-" if agreement is None else f"{agreement.top1_share:.1%}",
+                "-" if agreement is None else share_text(agreement.top1_share),
                 str(result.samples),
             )
         )
-    print_table(None, ["file", "top-1", "95 % interval", "top-5", "agrees with the first", "images"], rows)
+    print_table(["file", "top-1", "95 % interval", "top-5", "agrees with the first", "images"], rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,7 +50,7 @@ def command(as_json: bool, explain: bool, **options: object) -> None:
 
     result = export_model(_request(**options), ConsoleReporter())  # type: ignore[arg-type]  # click's own types
     if as_json:
-        print_json({**result.to_json(), "paths": [str(p) for p in (*result.files.values(), result.manifest)]})
+        print_json(_document(result, explain))
         return
     if explain:
         _print_passes(result)
@@ -64,6 +65,7 @@ def _request(
     rho: float | None,
     classes: int | None,
     seed: int,
+    input_shape: tuple[int, ...] | None,
     int8: bool,
     fp16: bool,
     formats: str,
@@ -86,10 +88,12 @@ def _request(
 
     if int8 and fp16:
         raise ModelError("give --int8 or --fp16, not both")
+    if io == "uint8" and not int8:
+        raise ModelError("--io uint8 is for int8 files; give --int8 as well")
     shape = zoo_options(alpha, resolution, rho, classes)
     options = QuantizeOptions(range_method=ranges, bias_correction=not no_bias_correction, io=io)
     return ExportRequest(
-        model=ModelRequest(model, shape, weights, seed, preprocessing, labels),
+        model=ModelRequest(model, shape, weights, seed, preprocessing, labels, input_shape),
         precision="int8" if int8 else "float16" if fp16 else "float32",
         formats=tuple(word.strip() for word in formats.split(",") if word.strip()),
         calibration=calibration,
@@ -99,13 +103,22 @@ def _request(
     )
 
 
+def _document(result: ExportResult, explain: bool) -> dict[str, object]:
+    """The manifest's content, where the files lie, and with --explain the passes."""
+    document = {**result.to_json(), "paths": [str(p) for p in (*result.files.values(), result.manifest)]}
+    if explain:
+        document["passes"] = [asdict(report) for report in result.passes]
+    return document
+
+
 def _print_passes(result: ExportResult) -> None:
     from edgekit.cli.console import out, print_table
 
-    print_table(None, ["pass", "rewrites", "what"], [(r.name, str(r.count), r.what) for r in result.passes])
+    rows = [(r.name, str(r.count), r.what) for r in result.passes]
+    print_table(["pass", "rewrites", "what"], rows, text=("what",))
     for report in result.passes:
         for refusal in report.refusals:
-            out.print(f"left alone by {report.name}: {refusal}", markup=False)
+            out.print(f"left alone by {report.name}: {refusal}")
     out.print()
 
 
@@ -122,35 +135,39 @@ def _print_result(result: ExportResult, seconds: float) -> None:
         )
         for fmt, size in result.sizes.items()
     ]
-    print_table(None, ["file", "size", "zipped", "weights in memory", "peak activations"], sizes)
+    print_table(["file", "size", "zipped", "weights in memory", "peak activations"], sizes)
     out.print()
+    _print_agreement(result)
+    out.print()
+    out.print(f"wrote {', '.join(str(p) for p in (*result.files.values(), result.manifest))} in {seconds:.1f} s")
+
+
+def _print_agreement(result: ExportResult) -> None:
+    from edgekit.cli.console import out, print_table, share_text
+
     verification = result.verification
     rows = [
         (
-            f"{result.files[fmt].suffix[1:]} with the float model",
+            f"{fmt} with the float model",
             f"{r.mean_cosine:.5f}",
             f"{r.min_cosine:.5f}",
-            f"{r.top1_share:.1%}",
+            share_text(r.top1_share),
             f"{r.sqnr_db:.1f} dB",
             f"{r.max_abs_difference:.2g}",
         )
         for fmt, r in verification.with_float.items()
     ]
-    columns = [
-        f"agreement on {verification.images} images",
-        "cosine",
-        "least",
-        "top-1",
-        "signal/noise",
-        "largest diff.",
-    ]
-    print_table(None, columns, rows)
-    if verification.between is not None and verification.between_float is not None:
-        between = verification.between
-        out.print(
-            f"tflite with onnx: {between.equal_share:.2%} of the outputs equal, largest difference "
-            f"{between.max_step_difference} step{'s' if between.max_step_difference != 1 else ''}, "
-            f"top-1 {between.top1_share:.1%}, cosine {verification.between_float.mean_cosine:.5f}"
+    title = f"agreement on {verification.images} images"
+    print_table([title, "cosine", "least", "top-1", "signal/noise", "largest diff."], rows)
+    both = verification.between_float
+    if both is None:
+        return
+    steps = verification.between
+    if steps is None:
+        differences = f"largest difference {both.max_abs_difference:.2g}, top-1 {share_text(both.top1_share)}"
+    else:
+        differences = (
+            f"{share_text(steps.equal_share, 2)} of the outputs equal, largest difference {steps.max_step_difference} "
+            f"step{'s' if steps.max_step_difference != 1 else ''}, top-1 {share_text(steps.top1_share)}"
         )
-    out.print()
-    out.print(f"wrote {', '.join(str(p) for p in (*result.files.values(), result.manifest))} in {seconds:.1f} s")
+    out.print(f"tflite with onnx: {differences}, cosine {both.mean_cosine:.5f}")

@@ -24,19 +24,21 @@ def command(
     rho: float | None,
     classes: int | None,
     seed: int,
+    input_shape: tuple[int, ...] | None,
     layers: bool,
     as_json: bool,
 ) -> None:
     """Show parameters, MACs, bytes, memory access and peak memory of MODEL (a zoo name or an .onnx file)."""
     from dataclasses import asdict
 
-    from edgekit.cli.console import ConsoleReporter, print_json
+    from edgekit.cli.console import print_json
     from edgekit.graph.cost import graph_cost
     from edgekit.pipeline.model import ModelRequest, load_model
+    from edgekit.pipeline.reporter import SilentReporter
 
     shape = zoo_options(alpha, resolution, rho, classes)
-    # Counts do not depend on the weights: none are fetched. A file brings its own.
-    graph = load_model(ModelRequest(model, shape, "none", seed), ConsoleReporter())
+    # Counts depend neither on the weights, so that none are fetched, nor on how images are normalized.
+    graph = load_model(ModelRequest(model, shape, "none", seed, input_shape=input_shape), SilentReporter())
     cost = graph_cost(graph)
     if as_json:
         document = {"name": graph.name, "input": list(graph.shape(graph.inputs[0])), **asdict(cost)}
@@ -61,7 +63,7 @@ def _print_totals(graph: Graph, cost: GraphCost) -> None:
         ("memory access, float32", size_text(cost.memory_access_bytes)),
         ("peak activations, float32", size_text(cost.peak_activation_bytes)),
     ]
-    print_table(None, [graph.name, ""], rows)
+    print_table([graph.name, ""], rows)
 
 
 def _print_layers(cost: GraphCost) -> None:
@@ -79,4 +81,4 @@ def _print_layers(cost: GraphCost) -> None:
         )
         for row in cost.nodes
     ]
-    print_table(None, ["layer", "op", "output", "parameters", "M MACs", "memory access"], rows)
+    print_table(["layer", "op", "output", "parameters", "M MACs", "memory access"], rows, text=("op", "output"))

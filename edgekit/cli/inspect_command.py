@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,12 +44,12 @@ def _print(description: FileDescription) -> None:
     if description.coverage is not None:
         coverage = description.coverage
         rows.append(("XNNPACK", f"takes {coverage.delegated} of {coverage.total} ops"))
-    print_table(None, [str(description.path), ""], rows)
+    print_table([str(description.path), ""], rows, text=("",))
     out.print()
-    print_table(None, ["op", "count"], [(op, str(count)) for op, count in description.ops.items()])
+    print_table(["op", "count"], [(op, str(count)) for op, count in description.ops.items()])
     if description.metadata:
         out.print()
-        print_table(None, ["made by edgekit", ""], [(k, _short(v)) for k, v in sorted(description.metadata.items())])
+        print_table(["made by edgekit", ""], _metadata_rows(description.metadata), text=("",))
 
 
 def _io_text(spec: IoSpec) -> str:
@@ -57,6 +58,23 @@ def _io_text(spec: IoSpec) -> str:
     return f"{spec.dtype} {shape}{quantized}"
 
 
-def _short(value: Any, width: int = 100) -> str:
-    text = str(value)
-    return text if len(text) <= width else text[: width - 3] + "..."
+def _metadata_rows(metadata: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """One row a key, and one a step; the labels are only counted."""
+    rows = []
+    for key, value in sorted(metadata.items()):
+        if key == "steps":
+            rows += [(f"step {s['step']}", _words({k: v for k, v in s.items() if k != "step"})) for s in value]
+        elif key == "labels":
+            rows.append((key, f"{len(value)}, from {value[0]!r} to {value[-1]!r}"))
+        else:
+            rows.append((key, _words(value)))
+    return rows
+
+
+def _words(value: Any) -> str:
+    """Nested values without the brackets and quotes of the JSON that they come from."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_words(part)}" for key, part in value.items())
+    if isinstance(value, list):
+        return " ".join(_words(part) for part in value) or "none"
+    return "none" if value is None else str(value)

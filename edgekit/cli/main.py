@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import io
+import os
 import sys
 
 import click
@@ -66,8 +69,11 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line; exit code 0 done, 1 a user error in one line, 2 usage, 130 interrupted."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may not be writable in this terminal's coding
     try:
         status = cli.main(prog_name="edgekit", standalone_mode=False)
+        sys.stdout.flush()
     except EdgekitError as error:
         _fail(str(error), 1)
     except click.UsageError as error:
@@ -77,11 +83,21 @@ def main() -> None:
         _fail(error.format_message(), error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         _fail("interrupted; nothing was written", 130)
-    except BrokenPipeError:
-        # The reader of our output went away (`edgekit models | head`): that is no error of ours.
-        sys.stderr.close()
+    except (BrokenPipeError, SystemExit):
+        # The reader of our output went away (`edgekit models | head`): no error of ours. click and rich leave with 1.
+        _drop_output()
         sys.exit(0)
+    except OSError as error:
+        _drop_output()
+        where = error.filename or "input or output failed"
+        _fail(f"{where}: {error.strerror or error}", 1)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _drop_output() -> None:
+    """Let what is left of the output vanish, or the interpreter would complain of it while it ends."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(message: str, code: int) -> None:

@@ -11,18 +11,15 @@ from edgekit.cli.options import json_option
 @json_option
 def command(as_json: bool) -> None:
     """List the zoo: variants, parameters, MACs, and what the sources print of size and accuracy."""
-    from dataclasses import asdict
-
     from edgekit.cli.console import print_json, print_table
     from edgekit.zoo.rows import model_rows
 
     rows = model_rows()
     if as_json:
-        print_json([{**asdict(row), "published": asdict(row.published)} for row in rows])
+        print_json([row.to_json() for row in rows])
         return
     columns = ["model", "options", "parameters", "M MACs", "top-1", "top-5", "source"]
     print_table(
-        None,
         columns,
         [
             (
@@ -36,6 +33,7 @@ def command(as_json: bool) -> None:
             )
             for row in rows
         ],
+        text=("options", "source"),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -15,7 +15,14 @@ F = TypeVar("F", bound=Callable[..., Any])
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")
 
 
-class Number(click.ParamType[int | float]):
+if TYPE_CHECKING:
+    NumberType = click.ParamType[int | float]
+    ShapeType = click.ParamType[tuple[int, ...]]
+else:  # older releases of click have no type arguments here
+    NumberType = ShapeType = click.ParamType
+
+
+class Number(NumberType):
     """A number whose errors are user errors (exit code 1), with the library's own wording."""
 
     def __init__(self, kind: type[int] | type[float]) -> None:
@@ -31,6 +38,21 @@ class Number(click.ParamType[int | float]):
             raise ModelError(f"{option} {value!r} is not {'an integer' if self.kind is int else 'a number'}") from None
 
 
+class Shape(ShapeType):
+    """A shape such as 1,3,224,224; errors are user errors (exit code 1)."""
+
+    name = "n,c,h,w"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        """The numbers. Raises ModelError for text that is no list of positive integers."""
+        if isinstance(value, tuple):
+            return value
+        words = [word.strip() for word in str(value).split(",")]
+        if not all(word.isascii() and word.isdigit() and int(word) > 0 for word in words):
+            raise ModelError(f"--input-shape {value!r} is no shape; give positive integers such as 1,3,224,224")
+        return tuple(int(word) for word in words)
+
+
 def model_options(function: F) -> F:
     """MODEL and the options that shape it."""
     decorators = [
@@ -40,6 +62,9 @@ def model_options(function: F) -> F:
         click.option("--rho", type=Number(float), help="Resolution multiplier: the multiple of 32 nearest to 224 RHO."),
         click.option("--classes", type=Number(int), help="Number of classes (default 1000)."),
         click.option("--seed", type=Number(int), default=0, show_default=True, help="Seed of random weights."),
+        click.option(
+            "--input-shape", type=Shape(), help="Shape of an .onnx file's input, where the file leaves it open."
+        ),
     ]
     for decorator in reversed(decorators):
         function = decorator(function)

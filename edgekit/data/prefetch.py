@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -13,7 +13,7 @@ AHEAD = 4
 _END = object()
 
 
-def prefetch(items: Iterable[T], ahead: int = AHEAD) -> Iterator[T]:
+def prefetch(items: Iterable[T], ahead: int = AHEAD) -> Generator[T, None, None]:
     """The items in order, up to `ahead` of them made before they are asked for.
 
     What the source raises is raised here, where the item would have come. Closing the iterator stops the thread.

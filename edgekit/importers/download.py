@@ -43,7 +43,7 @@ def download_hdf5(url: str, path: Path, *, sha256: str | None = None, show_progr
     error, a download that stalls or ends early, a hash other than `sha256`, a file that is no HDF5, and a folder that
     cannot be written.
     """
-    origin = "{0.scheme}://{0.netloc}".format(urlsplit(url))
+    origin = _origin(url)
     if origin in _unreachable:
         raise WeightsError(f"{url}: {_unreachable[origin]}")
     with contextlib.closing(_open(url, origin)) as response:
@@ -59,6 +59,14 @@ def download_hdf5(url: str, path: Path, *, sha256: str | None = None, show_progr
                 f"cannot write {path} ({problem.strerror or problem}); set EDGEKIT_CACHE to a folder with room"
             ) from problem
     return digest
+
+
+def _origin(url: str) -> str:
+    """Scheme and host, which are reachable or not whatever the file."""
+    try:
+        return "{0.scheme}://{0.netloc}".format(urlsplit(url))
+    except ValueError as problem:
+        raise WeightsError(f"{url!r} is no address ({problem})") from problem
 
 
 def _open(url: str, origin: str) -> Response:

@@ -1,7 +1,8 @@
 """Keras's weight files, read with h5py alone: HDF5 of Keras 1 to 3, `.weights.h5`, full models, `.keras` archives.
 
 Links out of the file, external and virtual data sets are never followed, and an array is only read once its shape has
-been found right.
+been found right. One gap is known: the HDF5 library itself can loop for ever over a heap of strings with altered bytes,
+and Keras keeps names in one. A `.keras` archive has check sums against it.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 MAX_OBJECTS = 100_000
 MAX_CONFIG_BYTES = 64 * 2**20
+MAX_NAMES_BYTES = 16 * 2**20
 ARCHIVE_CONFIG, ARCHIVE_WEIGHTS = "config.json", "model.weights.h5"
 ROLE_NAMES = {"depthwise_kernel": "kernel"}
 NOT_LAYERS = {"optimizer", "optimizer_weights", "seed_generator", "_seed_generators", "metrics"}
@@ -132,14 +134,23 @@ def _attribute_names(group: Any, attribute: str) -> list[str] | None:
     """A list of names; long lists lie in pieces `attribute0`, `attribute1`, ... None where there is none."""
     attrs = group.attrs
     if attribute in attrs:
-        pieces = [attrs[attribute]]
+        keys = [attribute]
     else:
-        pieces = []
-        while f"{attribute}{len(pieces)}" in attrs:
-            pieces.append(attrs[f"{attribute}{len(pieces)}"])
-    if not pieces:
+        keys = []
+        while f"{attribute}{len(keys)}" in attrs:
+            keys.append(f"{attribute}{len(keys)}")
+    if not keys:
         return None
-    return [n.decode("utf-8") if isinstance(n, bytes) else str(n) for piece in pieces for n in piece]
+    return [name for key in keys for name in _strings(attrs, key)]
+
+
+def _strings(attrs: Any, key: str) -> list[str]:
+    """An attribute that holds a vector of strings."""
+    described = attrs.get_id(key)
+    if len(described.shape) != 1 or described.shape[0] * described.dtype.itemsize > MAX_NAMES_BYTES:
+        raise ValueError(f"{key} is no list of names")
+    names = attrs[key] if described.shape[0] else []
+    return [name.decode("utf-8") if isinstance(name, bytes) else str(name) for name in names]
 
 
 def _owner(weight_name: str) -> str:

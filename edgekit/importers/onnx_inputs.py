@@ -15,6 +15,7 @@ SEE_THROUGH = (
     *("Relu", "Dropout", "Pad", "Slice", "Split", "Concat"),
 )
 """Ops that work on any layout: the search for the first one that tells looks behind them."""
+REMEDY = "input_shape= (--input-shape 1,3,224,224 or the like)"
 
 
 def add_inputs(context: ImportContext, input_shape: Sequence[int] | None) -> None:
@@ -45,13 +46,13 @@ def fixed_shape(value: OnnxInput, wanted: Sequence[int] | None, source: str) -> 
             raise ImportFileError(f"{where} has shape {text}: input_shape={tuple(wanted)} does not fit it")
         return tuple(int(d) for d in wanted)
     if value.dims is None:
-        raise ImportFileError(f"{where} has no shape: give input_shape=, or export with a static shape")
+        raise ImportFileError(f"{where} has no shape: give {REMEDY}, or export with a static shape")
     shape = []
     for axis, dim in enumerate(dims):
         if isinstance(dim, str) and axis > 0:
             raise ImportFileError(
                 f"{where} has the open dimension {dim!r} (axis {axis} of {text}): "
-                "give input_shape=, or export with a static shape"
+                f"give {REMEDY}, or export with a static shape"
             )
         shape.append(1 if isinstance(dim, str) else dim)
     return tuple(shape)

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from edgekit import __version__
-from edgekit.data.prefetch import prefetch
+from edgekit.data.kept import KeptSource
 from edgekit.data.samples import Source
 from edgekit.data.sources import open_source
-from edgekit.errors import ModelError
+from edgekit.errors import ModelError, OutputError
 from edgekit.export.files import write_all
 from edgekit.graph.cost import GraphCost, graph_cost
 from edgekit.graph.ir import Graph
 from edgekit.passes.registry import PassReport, apply_passes
+from edgekit.pipeline.deflate import deflated_size
 from edgekit.pipeline.model import ModelRequest, load_model, preprocessing_of
 from edgekit.pipeline.quantize_model import Int8Settings, quantize_model
+from edgekit.pipeline.reading import reading, warn_of_skipped
 from edgekit.pipeline.reporter import Reporter, SilentReporter
 from edgekit.pipeline.verify import Verification, require_float_agreement, verify_files
 
@@ -113,6 +114,7 @@ def export_model(request: ExportRequest, reporter: Reporter | None = None) -> Ex
     """
     recorder = _Recorder(reporter or SilentReporter())
     _check_formats(request.formats)
+    _check_out(request.out)
     source = _open_calibration(request, recorder)
     model = load_model(request.model, recorder)
     source_cost = graph_cost(model)
@@ -120,9 +122,9 @@ def export_model(request: ExportRequest, reporter: Reporter | None = None) -> Ex
     graph, reports = _rewrite(model, request, recorder)
     if request.precision == "int8":
         graph = quantize_model(graph, source, request.int8, recorder)
-        _warn_skipped(source, recorder)
     contents = {fmt: _write(fmt, graph) for fmt in request.formats}
     verification = _verify(model, contents, source, request, recorder)
+    warn_of_skipped(source, recorder)
     return _finish(request, graph, contents, verification, source_cost, reports, recorder)
 
 
@@ -132,13 +134,20 @@ def _check_formats(formats: tuple[str, ...]) -> None:
         raise ModelError(f"format {(unknown or ['(none)'])[0]!r} is none of {', '.join(FORMATS)}")
 
 
+def _check_out(out: Path) -> None:
+    """Refuse a folder that cannot be before the work; a full disk only shows when the files are written."""
+    nearest = next(path for path in (out, *out.absolute().parents) if path.exists())
+    if not nearest.is_dir():
+        raise OutputError(f"cannot write to {out}: {nearest} is a file, not a folder; choose another --out")
+
+
 def _open_calibration(request: ExportRequest, reporter: Reporter) -> Source:
     if request.calibration is None and request.precision == "int8":
         reporter.warn(
             "calibrated on synthetic images: ranges are only as good as they are. "
             "Give a hundred real ones with --calibration FOLDER"
         )
-    return open_source(request.calibration or "synthetic")
+    return KeptSource(open_source(request.calibration or "synthetic"))
 
 
 def _model_line(graph: Graph, cost: GraphCost) -> str:
@@ -158,13 +167,6 @@ def _rewrite(model: Graph, request: ExportRequest, reporter: Reporter) -> tuple[
     return graph, tuple(reports)
 
 
-def _warn_skipped(source: Source, reporter: Reporter) -> None:
-    if source.skipped:
-        reporter.warn(
-            f"{len(source.skipped)} calibration images could not be read and were skipped: {source.skipped[0]}"
-        )
-
-
 def _write(fmt: str, graph: Graph) -> bytes:
     if fmt == "tflite":
         from edgekit.export.tflite import tflite_bytes
@@ -179,8 +181,8 @@ def _verify(
     model: Graph, contents: Mapping[str, bytes], source: Source, request: ExportRequest, reporter: Reporter
 ) -> Verification:
     limit = request.int8.calibration_images
-    samples = reporter.track(source.samples(preprocessing_of(model), limit), "comparing", min(len(source), limit))
-    verification = verify_files(model, contents, (sample.array for sample in prefetch(samples)))
+    with reading(source, preprocessing_of(model), limit, "comparing", reporter) as samples:
+        verification = verify_files(model, contents, (sample.array for sample in samples))
     if request.precision == "float32":
         require_float_agreement(verification)
     return verification
@@ -216,6 +218,4 @@ def _finish(
 
 
 def _sizes(data: bytes, cost: GraphCost) -> FileSizes:
-    deflater = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
-    zipped = len(deflater.compress(data)) + len(deflater.flush())
-    return FileSizes(len(data), zipped, cost.weight_bytes, cost.peak_activation_bytes)
+    return FileSizes(len(data), deflated_size(data), cost.weight_bytes, cost.peak_activation_bytes)

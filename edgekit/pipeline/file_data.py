@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,23 +12,33 @@ from edgekit.data.samples import Sample
 from edgekit.data.sources import open_source
 from edgekit.errors import DataError, ImportFileError
 from edgekit.pipeline.model import default_preset, preset
+from edgekit.pipeline.reading import reading, warn_of_skipped
 from edgekit.pipeline.reporter import Reporter
 from edgekit.runtime.session import Session, file_format
 
 
 def read_file_metadata(path: Path) -> Mapping[str, Any] | None:
-    """What edgekit wrote into a .tflite or .onnx file about itself; None for other people's files."""
+    """What edgekit wrote into a .tflite or .onnx file about itself; None for other people's files.
+
+    Raises ImportFileError for a file that is missing, damaged or neither.
+    """
+    read = _read_tflite if file_format(path) == "tflite" else _read_onnx
     try:
-        data = path.read_bytes()
-    except OSError as problem:
-        raise ImportFileError(f"{path} cannot be read: {problem.strerror}") from None
-    if file_format(data) == "tflite":
-        from edgekit.export.tflite_metadata import read_edgekit_metadata as read_tflite
+        return read(path.read_bytes())
+    except ImportFileError as problem:
+        raise ImportFileError(f"{path}: {problem}") from problem
 
-        return read_tflite(data)
-    from edgekit.export.onnx import read_edgekit_metadata as read_onnx
 
-    return read_onnx(data)
+def _read_tflite(data: bytes) -> Mapping[str, Any] | None:
+    from edgekit.export.tflite_metadata import read_edgekit_metadata
+
+    return read_edgekit_metadata(data)
+
+
+def _read_onnx(data: bytes) -> Mapping[str, Any] | None:
+    from edgekit.export.onnx import read_edgekit_metadata
+
+    return read_edgekit_metadata(data)
 
 
 def file_preprocessing(path: Path, named: str | None, reporter: Reporter) -> Preprocessing:
@@ -45,11 +56,29 @@ def file_preprocessing(path: Path, named: str | None, reporter: Reporter) -> Pre
     return preset(named, shape[1], shape[2], shape[3])
 
 
+@contextmanager
 def file_samples(
-    path: str, data: str, limit: int | None, class_file: Path | None, named: str | None, reporter: Reporter
-) -> Iterator[Sample]:
-    """Samples of a data source, preprocessed for the file at `path`."""
+    paths: Sequence[str], data: str, limit: int | None, class_file: Path | None, named: str | None, reporter: Reporter
+) -> Iterator[Iterator[Sample]]:
+    """Samples of a data source, preprocessed for the first of `paths`; the others must be made for the same images.
+
+    Raises DataError where another file says that it takes images normalized or sized in another way.
+    """
     source = open_source(data, classes=class_file)
-    preprocessing = file_preprocessing(Path(path), named, reporter)
-    total = len(source) if limit is None else min(limit, len(source))
-    return reporter.track(source.samples(preprocessing, limit), "running", total)
+    first, *others = map(Path, paths)
+    preprocessing = file_preprocessing(first, named, reporter)
+    if named is None:
+        for other in others:
+            _require_same(other, preprocessing, first)
+    with reading(source, preprocessing, limit, "running", reporter) as samples:
+        yield samples
+    warn_of_skipped(source, reporter)
+
+
+def _require_same(path: Path, expected: Preprocessing, first: Path) -> None:
+    told = (read_file_metadata(path) or {}).get("preprocessing")
+    if told is not None and Preprocessing.from_metadata(told) != expected:
+        raise DataError(
+            f"{path} takes images prepared in another way than {first} (`edgekit inspect` shows both); "
+            "run them one by one, or name one way with --preprocessing"
+        )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import zlib
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from edgekit.pipeline.deflate import deflated_size
 from edgekit.pipeline.file_data import read_file_metadata
 from edgekit.runtime.coverage import Coverage, xnnpack_coverage
 from edgekit.runtime.io_spec import IoSpec
@@ -38,25 +38,19 @@ class FileDescription:
             "runtime": self.runtime,
             "file_bytes": self.file_bytes,
             "zipped_bytes": self.zipped_bytes,
-            "inputs": [asdict(io) for io in self.inputs],
-            "outputs": [asdict(io) for io in self.outputs],
+            "inputs": [_plain(io) for io in self.inputs],
+            "outputs": [_plain(io) for io in self.outputs],
             "ops": dict(self.ops),
             "xnnpack": asdict(self.coverage) if self.coverage else None,
             "metadata": self.metadata,
         }
 
 
-def deflated_size(data: bytes) -> int:
-    """Bytes of `data` deflated, as a zip archive or an APK stores it."""
-    deflater = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
-    return len(deflater.compress(data)) + len(deflater.flush())
-
-
 def inspect_file(path: Path) -> FileDescription:
     """Open a file in its runtime and describe it. Raises ImportFileError where it is missing or damaged."""
     metadata = read_file_metadata(path)
     data = path.read_bytes()
-    kind = file_format(data)
+    kind = file_format(path)
     with Session.open(path) as session:
         return FileDescription(
             path=path,
@@ -70,6 +64,10 @@ def inspect_file(path: Path) -> FileDescription:
             coverage=xnnpack_coverage(path) if kind == "tflite" else None,
             metadata=metadata,
         )
+
+
+def _plain(spec: IoSpec) -> dict[str, Any]:
+    return {**{field.name: getattr(spec, field.name) for field in fields(spec)}, "dtype": str(spec.dtype)}
 
 
 def _ops(kind: str, data: bytes) -> list[str]:

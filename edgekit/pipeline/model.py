@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ class ModelRequest:
 
     options: alpha, resolution, classes, ... as the zoo's builder takes them (None: its default). weights: auto,
     imagenet, none or a path. preprocessing: a preset's name, for files that do not say. labels: a text file, one class
-    a line.
+    a line. input_shape: of an ONNX file's only input, in the file's layout, where the file leaves it open.
     """
 
     model: str
@@ -31,6 +32,7 @@ class ModelRequest:
     seed: int = 0
     preprocessing: str | None = None
     labels: Path | None = None
+    input_shape: tuple[int, ...] | None = None
 
 
 def load_model(request: ModelRequest, reporter: Reporter) -> Graph:
@@ -39,7 +41,7 @@ def load_model(request: ModelRequest, reporter: Reporter) -> Graph:
     if path.suffix.lower() in FOREIGN_SUFFIXES:
         kind = FOREIGN_SUFFIXES[path.suffix.lower()]
         raise ImportFileError(f"{path}: {kind} files cannot be read yet; export the model to ONNX and give that file")
-    is_file = path.suffix.lower() == ".onnx" or path.is_file()
+    is_file = path.suffix.lower() == ".onnx" or _exists(path)
     graph = _import(path, request, reporter) if is_file else _build(request, reporter)
     if request.preprocessing is not None:
         _set_preprocessing(graph, request.preprocessing)
@@ -47,6 +49,13 @@ def load_model(request: ModelRequest, reporter: Reporter) -> Graph:
         graph.metadata["labels"] = read_labels(request.labels, graph)
     check_finite(graph, request.model)
     return graph
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # too long for a file's name, say: then it is none
+        return False
 
 
 def preprocessing_of(graph: Graph) -> Preprocessing:
@@ -76,13 +85,14 @@ def preset(name: str, height: int, width: int, channels: int) -> Preprocessing:
 def read_labels(path: Path, graph: Graph) -> list[str]:
     """Class names, one a line. Raises DataError where their number is not that of the model's outputs."""
     try:
-        labels = path.read_text(encoding="utf-8").split("\n")
+        labels = path.read_text(encoding="utf-8-sig").split("\n")  # some editors begin UTF-8 files with a mark
     except (OSError, UnicodeDecodeError) as problem:
-        raise DataError(f"labels {path} cannot be read: {problem}; give a UTF-8 text file, one class a line") from None
+        reason = "it is not UTF-8" if isinstance(problem, UnicodeDecodeError) else problem.strerror
+        raise DataError(f"labels {path} cannot be read: {reason}; give a UTF-8 text file, one class a line") from None
     labels = [label.strip() for label in labels if label.strip()]
     classes = graph.shape(graph.outputs[0])[-1]
     if len(labels) != classes:
-        raise DataError(f"labels {path} has {len(labels)} lines, the model has {classes} classes")
+        raise DataError(f"labels {path} names {len(labels)} classes, the model has {classes}; give one line a class")
     return labels
 
 
@@ -91,16 +101,18 @@ def _build(request: ModelRequest, reporter: Reporter) -> Graph:
     from edgekit.zoo.registry import build_model
 
     given = {key: value for key, value in request.options.items() if value is not None}
+    if request.input_shape is not None:
+        raise ModelError(f"--input-shape is for .onnx files; {request.model} takes --resolution")
     graph = build_model(request.model, **given, seed=request.seed)
     shape = graph.metadata["model"]
 
     def report(note: WeightsNote) -> None:
-        if note.warning:
-            reporter.warn(note.message)
-        else:
-            reporter.step("weights", note.message)
+        fact, _, circumstances = note.message.partition(": ")
+        (reporter.warn if note.warning else partial(reporter.step, "weights"))(fact)
+        if circumstances:
+            reporter.step("weights", circumstances)
 
-    return load_weights(
+    graph = load_weights(
         graph,
         request.weights,
         model=request.model,
@@ -108,6 +120,10 @@ def _build(request: ModelRequest, reporter: Reporter) -> Graph:
         resolution=shape.get("resolution", 224),
         report=report,
     )
+    # Circumstances, such as where this machine keeps its cache, are for the screen; the file keeps the facts.
+    for note in graph.metadata.get("weights", {}).get("notes", ()):
+        note["message"] = note["message"].partition(": ")[0]
+    return graph
 
 
 def _import(path: Path, request: ModelRequest, reporter: Reporter) -> Graph:
@@ -116,15 +132,15 @@ def _import(path: Path, request: ModelRequest, reporter: Reporter) -> Graph:
     given = sorted(key for key, value in request.options.items() if value is not None)
     if given:
         raise ModelError(f"{path}: --{given[0]} shapes zoo models; a file has the shape that it was saved with")
-    if request.weights != "auto":
+    if request.weights not in ("auto", "none"):
         raise ModelError(f"{path}: --weights is for zoo models; a file brings its own")
-    graph = import_onnx(path)
+    graph = import_onnx(path, input_shape=request.input_shape)
     if request.preprocessing is None:
         assumed = default_preset(_image_shape(graph)[3])
         _set_preprocessing(graph, assumed)
         reporter.warn(
             f"{path.name} does not say how its images are normalized: taken as --preprocessing {assumed}; "
-            f"others are {', '.join(sorted(PRESETS))}"
+            f"others are {', '.join(sorted(PRESETS.keys() - {assumed}))}"
         )
     return graph
 

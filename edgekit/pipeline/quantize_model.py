@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
-from edgekit.data.prefetch import prefetch
 from edgekit.data.samples import Source
 from edgekit.graph.ir import Graph
 from edgekit.pipeline.float_runner import float_runner
 from edgekit.pipeline.model import preprocessing_of
+from edgekit.pipeline.reading import reading
 from edgekit.pipeline.reporter import Reporter
 from edgekit.quantize.assign import QuantizeOptions, quantize_graph
 from edgekit.quantize.calibrate import calibrate, observed_tensors
@@ -28,22 +29,41 @@ def quantize_model(graph: Graph, source: Source, settings: Int8Settings, reporte
     """The int8 form of a float graph on which the passes have run; its metadata records how it was made."""
     observed = observed_tensors(graph)
     preprocessing = preprocessing_of(graph)
-    samples = source.samples(preprocessing, settings.calibration_images)
-    total = min(len(source), settings.calibration_images)
-    images = (sample.array for sample in reporter.track(prefetch(samples), "calibrating", total))
-    statistics = calibrate(graph, float_runner(graph, observed), images)
+    with reading(source, preprocessing, settings.calibration_images, "calibrating", reporter) as samples:
+        statistics = calibrate(graph, float_runner(graph, observed), (sample.array for sample in samples))
     scaled = 0
     if settings.equalize:
         graph, statistics, scaled = equalize_channels(graph, statistics)
-    options = replace(settings.options, input_range=preprocessing.value_range())
+    options = replace(settings.options, input_range=steps_range(*preprocessing.value_range()))
     quantized = quantize_graph(graph, statistics, options)
     quantized.metadata["steps"] = [
         *quantized.metadata.get("steps", []),
         {
             "step": "quantize",
             "equalized_channels": scaled,
-            "calibration": source.describe(),
+            "calibration": _provenance(source),
             **asdict(options),
         },
     ]
     return quantized
+
+
+def steps_range(low: float, high: float) -> tuple[float, float]:
+    """The least range of 256 steps that holds `low` to `high` and has 0 on a step.
+
+    Merely rounding the zero point would put every pixel of images in [-1, 1] halfway between two steps, where runtimes
+    round differently and a bit of the picture is lost.
+    """
+    low, high = min(low, 0.0), max(high, 0.0)
+    scale, below = min(
+        (max(-low / below if below else 0.0, high / (255 - below) if below < 255 else 0.0), below)
+        for below in range(256)
+        if (below or not low) and (below < 255 or not high)
+    )
+    return -below * scale, (255 - below) * scale
+
+
+def _provenance(source: Source) -> dict[str, Any]:
+    """What the source tells of itself, but no path: files made in other places from the same images are the same."""
+    told = source.describe()
+    return {"name": source.name, **{key: value for key, value in told.items() if key != "path"}}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from typing import Protocol, TypeVar
 
 T = TypeVar("T")
@@ -17,8 +17,8 @@ class Reporter(Protocol):
     def warn(self, text: str) -> None:
         """Say something that the user must not miss."""
 
-    def track(self, items: Iterable[T], title: str, total: int) -> Iterator[T]:
-        """Hand `items` on while showing progress."""
+    def track(self, items: Iterable[T], title: str, total: int) -> Generator[T, None, None]:
+        """Hand `items` on while showing progress, until they end or the generator is closed."""
 
 
 class SilentReporter:
@@ -34,6 +34,6 @@ class SilentReporter:
         """Keep the warning."""
         self.warnings.append(text)
 
-    def track(self, items: Iterable[T], title: str, total: int) -> Iterator[T]:
+    def track(self, items: Iterable[T], title: str, total: int) -> Generator[T, None, None]:
         """The items as they are."""
         yield from items

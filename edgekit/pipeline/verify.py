@@ -7,7 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from edgekit.errors import EdgekitError
+import numpy as np
+
+from edgekit.errors import DataError, EdgekitError
 from edgekit.evaluate.agreement import Agreement, AgreementResult, QuantizedAgreement, QuantizedAgreementResult
 from edgekit.export.onnx import onnx_bytes
 from edgekit.graph.ir import Array, Graph
@@ -47,12 +49,14 @@ def verify_files(reference: Graph, files: Mapping[str, bytes], images: Iterable[
     count = 0
     with ThreadPoolExecutor(WORKERS) as pool:
         for image in images:
-            expected = pool.submit(reference_session.run_float, image)
+            reference_run = pool.submit(reference_session.run_float, image)
             runs = {name: pool.submit(session.run_quantized, image) for name, session in sessions.items()}
             raw = {name: run.result() for name, run in runs.items()}
             real = {name: sessions[name].to_float(values) for name, values in raw.items()}
+            expected = reference_run.result()
+            _require_finite(expected, count)
             for name, values in real.items():
-                with_float[name].add(expected.result(), values)
+                with_float[name].add(expected, values)
             if len(raw) == 2:
                 between_float.add(*real.values())
                 if all(values.dtype.itemsize == 1 for values in raw.values()):
@@ -64,6 +68,13 @@ def verify_files(reference: Graph, files: Mapping[str, bytes], images: Iterable[
         between=between.result() if between.samples else None,
         between_float=between_float.result() if between_float.samples else None,
     )
+
+
+def _require_finite(expected: Array, position: int) -> None:
+    if not np.isfinite(expected).all():
+        raise DataError(
+            f"the model gives NaN or infinite values for image {position}; check its weights and --preprocessing"
+        )
 
 
 def require_float_agreement(verification: Verification) -> None:

@@ -9,12 +9,14 @@ import numpy as np
 
 from edgekit.errors import QuantizationError
 from edgekit.graph.ir import Graph, Node, Tensor
+from edgekit.graph.ops import op_spec
 from edgekit.graph.quant_params import QuantParams
 from edgekit.graph.validate import validate
-from edgekit.quantize.boundaries import IoType, compute_softmax_in_float, set_io
+from edgekit.quantize.boundaries import IoType, check_io, compute_softmax_in_float, set_io
 from edgekit.quantize.calibrate import FloatArray, TensorStatistics
+from edgekit.quantize.coarsen import coarsen_scales
 from edgekit.quantize.groups import fixed_scale_of, head_activations, scale_groups, separate_fixed_scales
-from edgekit.quantize.ranges import activation_params, choose_range
+from edgekit.quantize.ranges import activation_params, check_method, choose_range
 from edgekit.quantize.weights import quantize_layer
 
 _FLOAT_ONLY = ("batch_norm", "swish", "hard_sigmoid")
@@ -38,16 +40,20 @@ class QuantizeOptions:
 def quantize_graph(graph: Graph, statistics: Mapping[str, TensorStatistics], options: QuantizeOptions) -> Graph:
     """An int8 copy of a float graph on which the passes have run.
 
-    statistics: by activation name, from `calibrate`. Raises QuantizationError for an op without integer arithmetic.
+    statistics: by activation name, from `calibrate`. Raises QuantizationError for an op without integer arithmetic and
+    for unknown options.
     """
+    check_method(options.range_method)
+    check_io(options.io)
     for node in graph.nodes:
         if node.op in _FLOAT_ONLY:
             raise QuantizationError(
                 f"layer {node.name!r} ({node.op}) has no int8 form; run the passes before quantizing"
             )
     quantized = graph.copy()
-    separate_fixed_scales(quantized)
-    _assign_activations(quantized, statistics, options)
+    repeats = separate_fixed_scales(quantized)
+    repeated = {name: statistics[origin] for name, origin in repeats.items() if origin in statistics}
+    _assign_activations(quantized, {**statistics, **repeated}, options)
     for node in quantized.nodes:
         if node.op in ("conv2d", "dense"):
             _quantize_layer(quantized, node, statistics if options.bias_correction else {})
@@ -61,12 +67,13 @@ def quantize_graph(graph: Graph, statistics: Mapping[str, TensorStatistics], opt
 
 
 def _assign_activations(graph: Graph, statistics: Mapping[str, TensorStatistics], options: QuantizeOptions) -> None:
-    head = head_activations(graph)
-    for group in scale_groups(graph):
+    head, groups = head_activations(graph), scale_groups(graph)
+    for group in groups:
         method = "min-max" if head.issuperset(group) else options.range_method
         params = _group_params(graph, group, statistics, replace(options, range_method=method))
         for name in group:
             graph.set_tensor(replace(graph.tensor(name), dtype="int8", quant=params))
+    coarsen_scales(graph, groups)
 
 
 def _group_params(
@@ -75,13 +82,14 @@ def _group_params(
     fixed = fixed_scale_of(graph, group)
     if fixed is not None:
         return QuantParams.per_tensor(*fixed)
-    if options.input_range is not None and set(group).intersection(graph.inputs):
-        return activation_params(*options.input_range)
-    members = [statistics[name] for name in group if name in statistics]
-    members += [statistics[origin] for name in group if (origin := name.removesuffix("_requantized")) in statistics]
-    if not members:
+    known = options.input_range if set(group).intersection(graph.inputs) else None
+    members = [statistics[name] for name in group if name in statistics and (known is None or name not in graph.inputs)]
+    ranges = [choose_range(options.range_method, members)] if members else []
+    if known is not None:
+        ranges.append(known)
+    if not ranges:
         raise QuantizationError(f"no statistics for {group[0]!r}; calibrate the graph that is quantized")
-    return activation_params(*choose_range(options.range_method, members))
+    return activation_params(min(low for low, _ in ranges), max(high for _, high in ranges))
 
 
 def _quantize_layer(graph: Graph, node: Node, statistics: Mapping[str, TensorStatistics]) -> None:
@@ -111,8 +119,10 @@ def _quantize_constants(graph: Graph, node: Node) -> None:
 
 def _integer_constant(graph: Graph, node: Node, tensor: Tensor) -> Tensor:
     values: FloatArray = np.asarray(tensor.array, np.float32)
-    same_scale = node.op == "concat"
-    params = _params(graph, node.output) if same_scale else activation_params(float(values.min()), float(values.max()))
+    if op_spec(node.op).same_scale:
+        params = _params(graph, node.output)
+    else:
+        params = activation_params(float(values.min()), float(values.max()))
     name = graph.unique_name(f"{tensor.name}_int8")
     return graph.add_tensor(Tensor.constant(name, params.quantize(values), params))
 

@@ -35,14 +35,19 @@ def set_io(graph: Graph, io: IoType) -> None:
 
     Raises QuantizationError for an unknown type.
     """
-    if io not in IO_TYPES:
-        raise QuantizationError(f"io {io!r} is none of {', '.join(IO_TYPES)}")
+    check_io(io)
     if io == "int8":
         return
     for name in graph.inputs:
         _convert_input(graph, name, io)
     for name in graph.outputs:
         _convert_output(graph, name, io)
+
+
+def check_io(io: str) -> None:
+    """Raise QuantizationError for an unknown type of inputs and outputs."""
+    if io not in IO_TYPES:
+        raise QuantizationError(f"io {io!r} is none of {', '.join(IO_TYPES)}")
 
 
 def _convert_input(graph: Graph, name: str, io: IoType) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgekit.errors import DataError, QuantizationError
-from edgekit.graph.ir import Array, Graph
+from edgekit.graph.ir import Array, Graph, Node
 from edgekit.graph.ops import op_spec
 
 FloatArray = npt.NDArray[np.float32]
@@ -20,7 +21,7 @@ Runner = Callable[[Array], Mapping[str, Array]]
 KEPT_POSITIONS = 2048
 """Most positions kept per tensor: each is the vector of all channels at one place of one image."""
 FIRST_POSITIONS = 256
-"""Positions taken from each image at first; halved whenever the sample is full."""
+"""Most positions taken from each image at first; halved whenever the sample is full."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ class TensorStatistics:
 
 
 def observed_tensors(graph: Graph) -> tuple[str, ...]:
-    """Activations whose statistics the quantizer needs: all but outputs of ops that only hand on their input's scale.
+    """Activations whose statistics the quantizer needs: all but outputs of ops that only hand on their input's values.
 
     Inputs of convolutions and dense layers are always among them, for bias correction.
     """
@@ -50,9 +51,14 @@ def observed_tensors(graph: Graph) -> tuple[str, ...]:
     for node in graph.nodes:
         if node.op in ("conv2d", "dense"):
             wanted[node.inputs[0]] = None
-        if not op_spec(node.op).same_scale:
+        if not op_spec(node.op).same_scale or _brings_values(graph, node):
             wanted.update(dict.fromkeys(node.outputs))
     return tuple(wanted)
+
+
+def _brings_values(graph: Graph, node: Node) -> bool:
+    """Whether the node sets values of its own beside those that it hands on: a constant in a concat, a pad's value."""
+    return bool(node.attrs.get("value")) or any(graph.tensor(name).is_constant for name in node.inputs)
 
 
 def calibrate(
@@ -85,13 +91,15 @@ class _Observer:
         self.total: Array = np.zeros(1)
         self.rows = 0
         self.random = np.random.default_rng(zlib.crc32(name.encode()))
-        self.per_image = FIRST_POSITIONS
+        self.images = 0
+        self.per_image = float(FIRST_POSITIONS)
         self.kept: list[Array] = []
 
     def update(self, value: Array) -> None:
         columns = self._columns(value)
-        # numpy adds float32 pairwise: one image's sum is good to a few units in the last place.
-        low, high, total = columns.min(axis=1), columns.max(axis=1), columns.sum(axis=1)
+        # In NCHW numpy adds float32 pairwise: one image's sum is good to a few units in the last place.
+        with np.errstate(invalid="ignore", over="ignore"):
+            low, high, total = columns.min(axis=1), columns.max(axis=1), columns.sum(axis=1)
         if not np.isfinite(total).all():
             raise QuantizationError(
                 f"calibration: layer {self.name!r} gives NaN or infinite values; check the weights and the images"
@@ -109,12 +117,18 @@ class _Observer:
         return columns
 
     def _keep(self, columns: Array) -> None:
+        """Keep `per_image` random positions; below 1, one position of some images."""
         count = columns.shape[1]
-        chosen = self.random.choice(count, min(self.per_image, count), replace=False, shuffle=False)
+        self.per_image = min(self.per_image, count)
+        wanted = math.floor(self.per_image * (self.images + 1)) - math.floor(self.per_image * self.images)
+        self.images += 1
+        if not wanted:
+            return
+        chosen = self.random.choice(count, wanted, replace=False)
         self.kept.append(np.ascontiguousarray(columns[:, chosen].T, np.float32))
         if sum(map(len, self.kept)) > KEPT_POSITIONS:
             self.kept = [np.concatenate(self.kept)[::2]]
-            self.per_image = max(1, self.per_image // 2)
+            self.per_image /= 2
 
     def result(self) -> TensorStatistics:
         if self.low is None or self.high is None:

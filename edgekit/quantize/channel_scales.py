@@ -128,30 +128,32 @@ def _transpose(solver: _Solver, node: Node) -> None:
         _fix_all(solver, node)
 
 
-def _pick(indices: Callable[[Node, int], Sequence[Array]]) -> Callable[[_Solver, Node], None]:
-    """A rule for ops whose outputs read given channels of the one input."""
+def _pick(indices: Callable[[Node, tuple[int, ...]], Sequence[Array]]) -> Callable[[_Solver, Node], None]:
+    """A rule for ops whose outputs read given channels of the one input; `indices` takes the input's shape."""
 
     def rule(solver: _Solver, node: Node) -> None:
         source = solver.ids[node.inputs[0]]
-        for name, picked in zip(node.outputs, indices(node, len(source)), strict=True):
+        shape = solver.graph.shape(node.inputs[0])
+        for name, picked in zip(node.outputs, indices(node, shape), strict=True):
             solver.tie(solver.ids[name], source[picked])
 
     return rule
 
 
-def _split_indices(node: Node, channels: int) -> Sequence[Array]:
-    if node.attrs["axis"] != 3:
-        return [np.arange(channels)] * len(node.outputs)
-    return np.split(np.arange(channels), np.cumsum(node.attrs["sizes"])[:-1])
+def _split_indices(node: Node, shape: tuple[int, ...]) -> Sequence[Array]:
+    if node.attrs["axis"] != len(shape) - 1:
+        return [np.arange(shape[-1])] * len(node.outputs)
+    return np.split(np.arange(shape[-1]), np.cumsum(node.attrs["sizes"])[:-1])
 
 
-def _slice_indices(node: Node, channels: int) -> Sequence[Array]:
+def _slice_indices(node: Node, shape: tuple[int, ...]) -> Sequence[Array]:
     begin, end, stride = (node.attrs[key][-1] for key in ("begin", "end", "strides"))
-    return [np.arange(channels)[begin:end:stride]]
+    return [np.arange(shape[-1])[begin:end:stride]]
 
 
-def _gather_indices(node: Node, channels: int) -> Sequence[Array]:
-    return [np.asarray(node.attrs["indices"]) if node.attrs["axis"] == 3 else np.arange(channels)]
+def _gather_indices(node: Node, shape: tuple[int, ...]) -> Sequence[Array]:
+    along_channels = node.attrs["axis"] == len(shape) - 1
+    return [np.asarray(node.attrs["indices"]) if along_channels else np.arange(shape[-1])]
 
 
 def _concat(solver: _Solver, node: Node) -> None:
@@ -180,7 +182,7 @@ _RULES: dict[str, Callable[[_Solver, Node], None]] = {
     "split": _pick(_split_indices),
     "slice": _pick(_slice_indices),
     "gather": _pick(_gather_indices),
-    "channel_shuffle": _pick(lambda node, channels: [shuffle_indices(channels, node.attrs["groups"])]),
+    "channel_shuffle": _pick(lambda node, shape: [shuffle_indices(shape[-1], node.attrs["groups"])]),
     "concat": _concat,
     "pad": _pad,
     **dict.fromkeys(

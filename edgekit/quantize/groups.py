@@ -9,27 +9,36 @@ from edgekit.graph.ir import Graph, Node, Tensor
 from edgekit.graph.ops import op_spec
 
 
-def separate_fixed_scales(graph: Graph) -> int:
-    """Put a `quantize` node behind each op of prescribed scale whose result is joined with others; return how many.
+def separate_fixed_scales(graph: Graph) -> dict[str, str]:
+    """Put a `quantize` node behind each op of prescribed scale whose result is joined with others.
 
-    A softmax or sigmoid has a scale of its own; a concat wants one scale on all its inputs.
+    A softmax or sigmoid has a scale of its own; a concat, even behind a reshape, wants one scale on all its inputs.
+    Returns the activations that the new nodes make, each with the name of the result that it repeats.
     """
-    count = 0
+    repeats = {}
     for node in graph.nodes:
         if op_spec(node.op).fixed_scale is None:
             continue
         for reader in graph.consumers(node.output):
-            if op_spec(reader.op).same_scale and len(reader.inputs) > 1:
-                _insert_requantize(graph, node.output, reader)
-                count += 1
-    return count
+            if _leads_to_join(graph, reader):
+                repeats[_insert_requantize(graph, node.output, reader)] = node.output
+    return repeats
 
 
-def _insert_requantize(graph: Graph, name: str, reader: Node) -> None:
+def _leads_to_join(graph: Graph, reader: Node) -> bool:
+    """Whether what `reader` reads comes to stand beside other values at one scale, there or further on."""
+    if not op_spec(reader.op).same_scale:
+        return False
+    further = (after for name in reader.outputs for after in graph.consumers(name))
+    return len(reader.inputs) > 1 or any(_leads_to_join(graph, after) for after in further)
+
+
+def _insert_requantize(graph: Graph, name: str, reader: Node) -> str:
     fresh = graph.unique_name(f"{name}_requantized")
     graph.add_tensor(Tensor(fresh, graph.shape(name)))
     graph.add_node(Node(fresh, "quantize", (name,), (fresh,)), before=reader)
     graph.replace_node(reader, replace(reader, inputs=tuple(fresh if i == name else i for i in reader.inputs)))
+    return fresh
 
 
 def scale_groups(graph: Graph) -> list[tuple[str, ...]]:

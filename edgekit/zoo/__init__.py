@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from edgekit.zoo import mobilenet as _mobilenet  # registers its models
+from edgekit.zoo import condensenet as _condensenet  # importing a family registers its models
+from edgekit.zoo import igcv1 as _igcv1
+from edgekit.zoo import igcv2 as _igcv2
+from edgekit.zoo import igcv3 as _igcv3
+from edgekit.zoo import mobilenet as _mobilenet
+from edgekit.zoo import mobilenet_v3 as _mobilenet_v3
+from edgekit.zoo import shufflenet_v1 as _shufflenet_v1
+from edgekit.zoo import shufflenet_v2 as _shufflenet_v2
+from edgekit.zoo import squeezenet as _squeezenet
+from edgekit.zoo import squeezenext as _squeezenext
 from edgekit.zoo.options import Option
 from edgekit.zoo.registry import (
     ModelSpec,
@@ -14,7 +23,18 @@ from edgekit.zoo.registry import (
 )
 from edgekit.zoo.rows import ModelRow, model_rows
 
-FAMILIES = (_mobilenet,)
+FAMILIES = (
+    _squeezenet,
+    _squeezenext,
+    _mobilenet,
+    _mobilenet_v3,
+    _shufflenet_v1,
+    _shufflenet_v2,
+    _igcv1,
+    _igcv2,
+    _igcv3,
+    _condensenet,
+)
 
 __all__ = [
     "FAMILIES",

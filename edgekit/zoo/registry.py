@@ -29,7 +29,8 @@ class Published:
     """What a paper or a reference implementation prints about one variant; None where it prints nothing.
 
     options: the variant. parameters_millions and macs_millions: counts in millions. top1_percent and top5_percent:
-    ImageNet accuracy of one centre crop.
+    accuracy of one centre crop on ImageNet, or on the data set that the source names. hypothesis: the source does not
+    settle the structure, so ours is a reading of it.
     """
 
     options: Mapping[str, Value]
@@ -38,6 +39,7 @@ class Published:
     top1_percent: float | None
     top5_percent: float | None
     source: str
+    hypothesis: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "options", MappingProxyType(dict(self.options)))

@@ -1,0 +1,134 @@
+"""IGCV3: MobileNet V2's inverted residuals with grouped 1x1 convolutions, interleaved by a permutation.
+
+Structures: arXiv:1806.00178, table 1, and the authors' networks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from edgekit.data.preprocess import TORCH
+from edgekit.graph.builder import GraphBuilder
+from edgekit.graph.ir import Graph
+from edgekit.zoo.conv_norm import conv_norm
+from edgekit.zoo.heads import finish_classifier, pooled_dense
+from edgekit.zoo.igc_conditions import check_loose
+from edgekit.zoo.igc_published import IGCV3_PUBLISHED
+from edgekit.zoo.options import ALPHA, CLASSES, RESOLUTION, SEED, Option
+from edgekit.zoo.registry import register
+
+STEM, TAIL = 32, 1280
+
+Row = tuple[int, int, int, int]
+
+ROWS: Mapping[str, tuple[Row, ...]] = MappingProxyType(
+    {
+        "d": (
+            (1, 16, 1, 1),
+            (6, 24, 4, 2),
+            (6, 32, 6, 2),
+            (6, 64, 8, 2),
+            (6, 96, 6, 1),
+            (6, 160, 6, 2),
+            (6, 320, 1, 1),
+        ),
+        "w": (
+            (1, 32, 1, 1),
+            (6, 48, 2, 2),
+            (6, 64, 3, 2),
+            (6, 128, 4, 2),
+            (6, 192, 3, 1),
+            (6, 320, 3, 2),
+            (6, 640, 1, 1),
+        ),
+    }
+)
+"""(expansion, channels, repeats, stride of the first): deeper or wider than MobileNet V2."""
+
+GROUPS: Mapping[str, int] = MappingProxyType({"d": 2, "w": 4})
+"""G1 = G2 of a variant, unless asked for otherwise (arXiv:1806.00178, section 4.1)."""
+
+
+def even(value: float) -> int:
+    """`value` rounded, and 1 more where that is odd; at least 2."""
+    rounded = round(value)
+    return max(2, rounded + rounded % 2)
+
+
+def author_expanded(width: int, alpha: float) -> int:
+    """Width that the authors' code expands in the first block of a row: multiplied by alpha once more."""
+    scaled = round(width * alpha)
+    return width + 1 if scaled % 2 else max(2, scaled)
+
+
+def _kept(width: int, alpha: float) -> int:
+    return width
+
+
+EXPANDED: Mapping[str, Callable[[int, float], int]] = MappingProxyType({"clean": _kept, "author": author_expanded})
+"""From a row's input width and alpha to the width that its first block expands."""
+
+VARIANT = Option("variant", str, "d", "d: deeper than MobileNet V2; w: wider", choices=("d", "w"))
+GROUPS1 = Option("groups1", int, 0, "G1: groups of the expanding 1x1 (0: 2 for d, 4 for w)", least=0, most=64)
+GROUPS2 = Option("groups2", int, 0, "G2: groups of the projecting 1x1 (0: 2 for d, 4 for w)", least=0, most=64)
+WIDTHS = Option(
+    "widths", str, "clean", "author: as the authors' code, which applies alpha twice in a row's first block",
+    choices=("clean", "author"),
+)  # fmt: skip
+
+
+@register(
+    "igcv3",
+    paper="arXiv:1806.00178",
+    options=(VARIANT, ALPHA, GROUPS1, GROUPS2, WIDTHS, RESOLUTION, CLASSES, SEED),
+    published=IGCV3_PUBLISHED,
+)
+def igcv3(
+    *,
+    variant: str = "d",
+    alpha: float = 1.0,
+    groups1: int = 0,
+    groups2: int = 0,
+    widths: str = "clean",
+    resolution: int = 224,
+    classes: int = 1000,
+    seed: int = 0,
+) -> Graph:
+    """IGCV3: inverted residuals whose 1x1 convolutions have groups; -D is deeper, -W wider than MobileNet V2.
+
+    Input (1, resolution, resolution, 3), output (1, classes) probabilities. Every width is even. Raises ModelError
+    where the groups do not divide a width (the loose complementary condition). Source: arXiv:1806.00178, table 1.
+    """
+    groups = (groups1 or GROUPS[variant], groups2 or GROUPS[variant])
+    b = GraphBuilder(f"igcv3_{variant}_{alpha:g}_{resolution}", (1, resolution, resolution, 3), seed=seed)
+    x = conv_norm(b, "input", even(STEM * alpha), 3, stride=2, padding=1, activation="relu6", name="stem")
+    for row, (expansion, channels, repeats, stride) in enumerate(ROWS[variant], start=1):
+        for i in range(repeats):
+            name, width = f"row{row}_block{i + 1}", b.channels(x)
+            base = EXPANDED[widths](width, alpha) if i == 0 and row > 1 else width
+            y = _block(b, x, expansion * base, even(channels * alpha), 1 if i else stride, groups, name)
+            x = b.add(x, y, name=f"{name}_add") if i else y
+    x = conv_norm(b, x, _tail(alpha, widths), 1, activation="relu6", name="tail")
+    return finish_classifier(b, pooled_dense(b, x, classes), TORCH, resolution)
+
+
+def _block(b: GraphBuilder, x: str, middle: int, width: int, stride: int, groups: tuple[int, int], name: str) -> str:
+    """Grouped expansion, permutation, depthwise 3x3 with ReLU6, grouped projection; no activation but that one."""
+    check_loose(b.channels(x), (groups[0],), f"layer {name}_expand")
+    check_loose(middle, groups, f"layer {name}_depthwise")
+    check_loose(width, (groups[1],), f"layer {name}_project")
+    x = conv_norm(b, x, middle, 1, groups=groups[0], activation=None, name=f"{name}_expand")
+    if 1 < groups[0] < middle:
+        x = b.channel_shuffle(x, groups[0], name=f"{name}_permute")
+    x = conv_norm(
+        b, x, middle, 3, stride=stride, padding=1, groups=middle, activation="relu6", name=f"{name}_depthwise"
+    )
+    return conv_norm(b, x, width, 1, groups=groups[1], activation=None, name=f"{name}_project")
+
+
+def _tail(alpha: float, widths: str) -> int:
+    """Channels of the last 1x1: it grows with alpha, but never shrinks."""
+    if alpha <= 1:
+        return TAIL
+    return int(TAIL * alpha) + 1 if widths == "author" else even(TAIL * alpha)
