@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgekit.cli.options import Number, json_option, model_options, zoo_options
+from edgekit.cli.zoo_command import ZooCommand
 from edgekit.errors import ModelError
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ RANGES = ("min-max", "percentile", "mse")
 IO = ("int8", "uint8", "float32")
 
 
-@click.command(name="export")
+@click.command(name="export", cls=ZooCommand)
 @model_options
 @click.option("--int8", "int8", is_flag=True, help="Quantize weights and activations to int8.")
 @click.option("--fp16", "fp16", is_flag=True, help="Store the weights as float16.")
@@ -66,6 +67,7 @@ def _request(
     classes: int | None,
     seed: int,
     input_shape: tuple[int, ...] | None,
+    family: dict[str, int | float | str],
     int8: bool,
     fp16: bool,
     formats: str,
@@ -90,7 +92,7 @@ def _request(
         raise ModelError("give --int8 or --fp16, not both")
     if io == "uint8" and not int8:
         raise ModelError("--io uint8 is for int8 files; give --int8 as well")
-    shape = zoo_options(alpha, resolution, rho, classes)
+    shape = {**zoo_options(alpha, resolution, rho, classes), **family}
     options = QuantizeOptions(range_method=ranges, bias_correction=not no_bias_correction, io=io)
     return ExportRequest(
         model=ModelRequest(model, shape, weights, seed, preprocessing, labels, input_shape),

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 import click
 
 from edgekit.cli.options import json_option, model_options, zoo_options
+from edgekit.cli.zoo_command import ZooCommand
 
 if TYPE_CHECKING:
     from edgekit.graph.cost import GraphCost
     from edgekit.graph.ir import Graph
 
 
-@click.command(name="info")
+@click.command(name="info", cls=ZooCommand)
 @model_options
 @click.option("--layers", is_flag=True, help="One row a layer.")
 @json_option
@@ -26,6 +27,7 @@ def command(
     seed: int,
     input_shape: tuple[int, ...] | None,
     layers: bool,
+    family: dict[str, int | float | str],
     as_json: bool,
 ) -> None:
     """Show parameters, MACs, bytes, memory access and peak memory of MODEL (a zoo name or an .onnx file)."""
@@ -36,7 +38,7 @@ def command(
     from edgekit.pipeline.model import ModelRequest, load_model
     from edgekit.pipeline.reporter import SilentReporter
 
-    shape = zoo_options(alpha, resolution, rho, classes)
+    shape = {**zoo_options(alpha, resolution, rho, classes), **family}
     # Counts depend neither on the weights, so that none are fetched, nor on how images are normalized.
     graph = load_model(ModelRequest(model, shape, "none", seed, input_shape=input_shape), SilentReporter())
     cost = graph_cost(graph)

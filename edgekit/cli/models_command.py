@@ -24,17 +24,22 @@ def command(as_json: bool) -> None:
         [
             (
                 row.model,
-                " ".join(f"--{name} {value:g}" for name, value in row.published.options.items()),
+                " ".join(_option(name, value) for name, value in row.published.options.items()),
                 f"{row.parameters:,}",
                 f"{row.macs / 1e6:,.1f}",
                 _percent(row.published.top1_percent),
                 _percent(row.published.top5_percent),
-                row.published.source,
+                f"{row.published.source}{' (hypothesis)' if row.published.hypothesis else ''}",
             )
             for row in rows
         ],
         text=("options", "source"),
     )
+
+
+def _option(name: str, value: int | float | str) -> str:
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    return f"--{name.replace('_', '-')} {text}"
 
 
 def _percent(value: float | None) -> str:

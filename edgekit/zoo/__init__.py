@@ -10,6 +10,7 @@ from edgekit.zoo import mobilenet as _mobilenet
 from edgekit.zoo import mobilenet_v3 as _mobilenet_v3
 from edgekit.zoo import shufflenet_v1 as _shufflenet_v1
 from edgekit.zoo import shufflenet_v2 as _shufflenet_v2
+from edgekit.zoo import shufflenet_v2_large as _shufflenet_v2_large
 from edgekit.zoo import squeezenet as _squeezenet
 from edgekit.zoo import squeezenext as _squeezenext
 from edgekit.zoo.options import Option
@@ -30,6 +31,7 @@ FAMILIES = (
     _mobilenet_v3,
     _shufflenet_v1,
     _shufflenet_v2,
+    _shufflenet_v2_large,
     _igcv1,
     _igcv2,
     _igcv3,

@@ -48,14 +48,15 @@ def depthwise_norm(
     return b.batch_norm(x, epsilon=epsilon, name=f"{name}_bn")
 
 
-def squeeze_excite(b: GraphBuilder, x: str, hidden: int, gate: str, *, prefix: str) -> str:
+def squeeze_excite(b: GraphBuilder, x: str, hidden: int, gate: str, *, scale: float = 1.0, prefix: str) -> str:
     """Scale the channels of x (1, H, W, C) by a gate computed from their means (arXiv:1709.01507, section 3).
 
     Two 1x1 convolutions with bias, C to `hidden` and back, ReLU between them; gate: sigmoid or hard_sigmoid.
+    scale: how large the features of a random network are.
     """
     y = b.global_avg_pool(x, keep_dims=True, name=f"{prefix}avg_pool")
     y = b.conv2d(y, hidden, 1, bias=True, name=f"{prefix}conv")
     y = b.activation(y, "relu", name=f"{prefix}relu")
-    y = b.conv2d(y, b.channels(x), 1, bias=True, gain=GATE_GAIN, name=f"{prefix}conv_1")
+    y = b.conv2d(y, b.channels(x), 1, bias=True, gain=GATE_GAIN / scale**2, name=f"{prefix}conv_1")
     y = b.activation(y, gate, name=f"{prefix}{gate}")
     return b.mul(x, y, name=f"{prefix}mul")

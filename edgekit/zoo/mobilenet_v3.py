@@ -18,6 +18,8 @@ from edgekit.zoo.options import ALPHA, CLASSES, RESOLUTION, SEED, Option
 from edgekit.zoo.registry import Published, register
 
 EPSILON = 1e-3
+SCALE = 12.0
+"""Of random features. A hard swish halves small numbers and keeps large ones: at this size it fades them no more."""
 
 
 class Row(NamedTuple):
@@ -80,15 +82,11 @@ def _published(*rows: tuple[float, str, float, float, float]) -> tuple[Published
 
 @dataclass(frozen=True, slots=True)
 class _Network:
-    """last: channels of the layer before the classifier. swish_gain: of random weights before a hard swish.
-
-    A hard swish halves small numbers and keeps large ones, so no gain suits every network; these keep features alive.
-    """
+    """last: channels of the layer before the classifier."""
 
     name: str
     rows: tuple[Row, ...]
     last: int
-    swish_gain: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,16 +96,12 @@ class _Form:
     alpha: float
     minimalistic: bool
     symmetric: bool
-    swish_gain: float
 
     def width(self, channels: float) -> int:
         return make_divisible(channels * self.alpha)
 
     def padding(self, kernel: int) -> Padding:
         return kernel // 2 if self.symmetric else "same"
-
-    def gain(self, activation: str) -> float:
-        return self.swish_gain if activation == HS else 2.0
 
 
 @register(
@@ -130,8 +124,8 @@ def mobilenet_v3_small(
     Input (1, resolution, resolution, 3) in [-1, 1], output (1, classes) probabilities. Widths are multiples of 8.
     Source: arXiv:1905.02244, table 2.
     """
-    network = _Network("mobilenet_v3_small", SMALL, 1024, swish_gain=2.8)
-    form = _Form(alpha, minimalistic == "on", padding == "symmetric", network.swish_gain)
+    network = _Network("mobilenet_v3_small", SMALL, 1024)
+    form = _Form(alpha, minimalistic == "on", padding == "symmetric")
     return _build(network, form, resolution, classes, seed)
 
 
@@ -155,26 +149,25 @@ def mobilenet_v3_large(
     Input (1, resolution, resolution, 3) in [-1, 1], output (1, classes) probabilities. Widths are multiples of 8.
     Source: arXiv:1905.02244, table 1.
     """
-    network = _Network("mobilenet_v3_large", LARGE, 1280, swish_gain=2.3)
-    form = _Form(alpha, minimalistic == "on", padding == "symmetric", network.swish_gain)
+    network = _Network("mobilenet_v3_large", LARGE, 1280)
+    form = _Form(alpha, minimalistic == "on", padding == "symmetric")
     return _build(network, form, resolution, classes, seed)
 
 
 def _build(network: _Network, form: _Form, resolution: int, classes: int, seed: int) -> Graph:
     b = GraphBuilder(f"{network.name}_{form.alpha:g}_{resolution}", (1, resolution, resolution, 3), seed=seed)
     activation = RE if form.minimalistic else HS
-    gain = form.gain(activation)
-    first = b.conv2d("input", 16, 3, stride=2, padding=form.padding(3), gain=gain, name="conv")
+    first = b.conv2d("input", 16, 3, stride=2, padding=form.padding(3), gain=2 * SCALE**2, name="conv")
     x = _norm(b, first, activation, "conv")
     for number, row in enumerate(network.rows):
         x = _inverted_residual(b, x, row, form, f"expanded_conv_{number}_" if number else "expanded_conv_")
-    x = _norm(b, b.conv2d(x, make_divisible(b.channels(x) * 6), 1, gain=gain, name="conv_1"), activation, "conv_1")
+    x = _norm(b, b.conv2d(x, make_divisible(b.channels(x) * 6), 1, name="conv_1"), activation, "conv_1")
     x = b.global_avg_pool(x, keep_dims=True, name="global_average_pooling2d")
     last = form.width(network.last) if form.alpha > 1 else network.last
-    x = b.conv2d(x, last, 1, bias=True, gain=gain, name="conv_2")
+    x = b.conv2d(x, last, 1, bias=True, name="conv_2")
     x = b.activation(x, activation, name=f"conv_2_{activation}")
     x = b.dropout(x, 0.2, name="dropout")
-    x = b.conv2d(x, classes, 1, bias=True, gain=CLASSIFIER_GAIN**2, name="logits")
+    x = b.conv2d(x, classes, 1, bias=True, gain=(1.5 * CLASSIFIER_GAIN / SCALE) ** 2, name="logits")
     return finish_classifier(b, b.reshape(x, (1, classes), name="flatten"), KERAS_TF, resolution)
 
 
@@ -185,16 +178,15 @@ def _inverted_residual(b: GraphBuilder, x: str, row: Row, form: _Form, prefix: s
     y, channels, width = x, b.channels(x), form.width(row.channels)
     if prefix != "expanded_conv_":
         inner = make_divisible(channels * row.expansion)
-        y = b.conv2d(y, inner, 1, gain=form.gain(activation), name=f"{prefix}expand")
+        y = b.conv2d(y, inner, 1, name=f"{prefix}expand")
         y = _norm(b, y, activation, f"{prefix}expand")
     # Keras pads by hand before a stride of 2, by a rule that is SAME: one less before than after if the size is even.
-    pad, gain = form.padding(kernel), form.gain(activation)
-    y = b.depthwise(y, kernel, stride=row.stride, padding=pad, gain=gain, name=f"{prefix}depthwise")
+    y = b.depthwise(y, kernel, stride=row.stride, padding=form.padding(kernel), name=f"{prefix}depthwise")
     y = _norm(b, y, activation, f"{prefix}depthwise")
     added, excite = row.stride == 1 and channels == width, row.excite and not form.minimalistic
     if excite:
         hidden = make_divisible(b.channels(y) / 4)
-        y = squeeze_excite(b, y, hidden, "hard_sigmoid", prefix=f"{prefix}squeeze_excite_")
+        y = squeeze_excite(b, y, hidden, "hard_sigmoid", scale=SCALE, prefix=f"{prefix}squeeze_excite_")
     gain = (GATED_GAIN if excite else 1.0) / (4.0 if added else 1.0)
     y = conv_norm(b, y, width, 1, activation=None, gain=gain, epsilon=EPSILON, name=f"{prefix}project")
     return b.add(x, y, name=f"{prefix}add") if added else y

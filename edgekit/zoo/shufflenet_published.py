@@ -92,4 +92,4 @@ V2_PUBLISHED = (
     Published({"depth": "50", "unit": "torchvision"}, None, 2300, 77.2, None, _V2_PAPER, hypothesis=True),
 )
 
-V2_LARGE_PUBLISHED = (Published({"resolution": 224}, None, 12700, 81.44, 95.52, f"{_V2_PAPER}; {_V2_README}.Large"),)
+V2_LARGE_PUBLISHED = (Published({}, 140.7, 12700, 81.44, 95.52, f"{_V2_README}.Large, auxiliary classifiers included"),)

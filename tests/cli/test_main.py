@@ -124,7 +124,7 @@ def test_sigint_in_calibration_leaves_130_and_no_file(tmp_path: Path) -> None:
     assert names(tmp_path) == []
 
 
-@pytest.mark.parametrize("args", [["models"], ["models", "--json"], ["--help"]])
+@pytest.mark.parametrize("args", [["info", "mobilenet_v1"], ["info", "mobilenet_v1", "--json"], ["--help"]])
 def test_a_reader_that_goes_away_is_no_error(args: list[str]) -> None:
     reading, writing = os.pipe()
     os.close(reading)
@@ -138,7 +138,7 @@ def test_a_reader_that_goes_away_is_no_error(args: list[str]) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-@pytest.mark.parametrize("args", [["models"], ["models", "--json"], ["--version"]])
+@pytest.mark.parametrize("args", [["info", "mobilenet_v1"], ["info", "mobilenet_v1", "--json"], ["--version"]])
 def test_output_that_cannot_be_written_is_one_line(args: list[str]) -> None:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run([PROGRAM, *args], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False)

@@ -36,6 +36,7 @@ VARIANTS = [
     ("shufflenet_v2", {"unit": "torchvision"}),
     ("shufflenet_v2", {"squeeze_excite": "on", "residual": "on"}),
     ("shufflenet_v2", {"depth": "50"}),
+    pytest.param("shufflenet_v2_164", {}, marks=pytest.mark.slow),
 ]
 
 

@@ -30,6 +30,10 @@ def test_counts_equal_the_references(options, parameters, macs):
     assert counts("shufflenet_v2", **options) == (parameters, macs)
 
 
+def test_counts_of_164_layers_equal_the_authors():
+    assert counts("shufflenet_v2_164") == (125120936, 12780652544)
+
+
 @pytest.mark.parametrize("row", [r for r in model_spec("shufflenet_v2").published if r.macs_millions])
 def test_multiply_adds_are_the_printed_ones(row):
     """41, 146, 299 and 591 M; 2.3 G for 50 layers, whose structure is a reading: within 1 %."""
