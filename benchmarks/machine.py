@@ -21,13 +21,14 @@ def machine_line() -> str:
 
 def versions_line() -> str:
     """Versions of the packages that take part, where they are installed."""
-    found = []
-    for package in PACKAGES:
-        try:
-            found.append(f"{package} {metadata.version(package)}")
-        except metadata.PackageNotFoundError:
-            continue
-    return ", ".join(found)
+    return ", ".join(f"{name} {version}" for name in PACKAGES if (version := _version(name)))
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def _cpuinfo() -> list[str]:

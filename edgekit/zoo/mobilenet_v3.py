@@ -14,6 +14,7 @@ from edgekit.graph.ir import Graph
 from edgekit.zoo.conv_norm import GATED_GAIN, conv_norm, squeeze_excite
 from edgekit.zoo.heads import finish_classifier
 from edgekit.zoo.mobilenet import make_divisible
+from edgekit.zoo.naming import graph_name
 from edgekit.zoo.options import ALPHA, CLASSES, RESOLUTION, SEED, Option
 from edgekit.zoo.registry import Published, register
 
@@ -155,7 +156,9 @@ def mobilenet_v3_large(
 
 
 def _build(network: _Network, form: _Form, resolution: int, classes: int, seed: int) -> Graph:
-    b = GraphBuilder(f"{network.name}_{form.alpha:g}_{resolution}", (1, resolution, resolution, 3), seed=seed)
+    parts = ("minimalistic" if form.minimalistic else "", "symmetric" if form.symmetric else "")
+    name = graph_name(network.name, form.alpha, *parts, resolution)
+    b = GraphBuilder(name, (1, resolution, resolution, 3), seed=seed)
     activation = RE if form.minimalistic else HS
     first = b.conv2d("input", 16, 3, stride=2, padding=form.padding(3), gain=2 * SCALE**2, name="conv")
     x = _norm(b, first, activation, "conv")

@@ -15,6 +15,7 @@ from edgekit.graph.ir import Graph
 from edgekit.zoo.conv_norm import conv_norm, depthwise_norm
 from edgekit.zoo.heads import finish_classifier
 from edgekit.zoo.legal import nearest
+from edgekit.zoo.naming import graph_name, if_on
 from edgekit.zoo.options import ALPHA, CLASSES, RESOLUTION, SEED, Option
 from edgekit.zoo.registry import register
 from edgekit.zoo.shufflenet_published import V1_PUBLISHED
@@ -74,7 +75,9 @@ def shufflenet_v1(
     for, and for widths that the groups do not divide. Source: arXiv:1707.01083, figure 2 and table 1.
     """
     widths = _widths(groups, alpha, stem)
-    b = GraphBuilder(f"shufflenet_v1_g{groups}_{alpha:g}_{resolution}", (1, resolution, resolution, 3), seed=seed)
+    parts = (if_on(shallow, "shallow"), f"stem{stem}" if stem else "", if_on(classifier_bias, "bias"))
+    name = graph_name("shufflenet_v1", f"g{groups}", alpha, *parts, resolution)
+    b = GraphBuilder(name, (1, resolution, resolution, 3), seed=seed)
     x = conv_norm(b, "input", widths.stem, 3, stride=2, padding=1, name="conv1")
     x = b.pool(x, "max_pool", 3, stride=2, padding=1, name="pool1")
     for stage, units in enumerate(SHALLOW_UNITS if shallow == "on" else UNITS, start=2):

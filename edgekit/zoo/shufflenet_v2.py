@@ -15,6 +15,7 @@ from edgekit.graph.builder import CLASSIFIER_GAIN, GraphBuilder
 from edgekit.graph.ir import Graph
 from edgekit.zoo.conv_norm import GATED_GAIN, conv_norm, depthwise_norm, squeeze_excite
 from edgekit.zoo.heads import finish_classifier
+from edgekit.zoo.naming import graph_name, if_on
 from edgekit.zoo.options import ALPHA, CLASSES, RESOLUTION, SEED, Option
 from edgekit.zoo.registry import register
 from edgekit.zoo.shufflenet_published import V2_PUBLISHED
@@ -101,7 +102,11 @@ def shufflenet_v2(
     """
     layout = _layout(alpha, depth)
     settings = _Unit(unit == "megvii", squeeze_excite == "on", residual == "on")
-    name = f"shufflenet_v2_{alpha:g}_{resolution}" if depth == "standard" else f"shufflenet_v2_{depth}_{resolution}"
+    size = alpha if depth == "standard" else f"l{depth}"
+    extras = (if_on(squeeze_excite, "se"), if_on(residual, "residual"))
+    head = "" if classifier_bias == "auto" else f"bias_{classifier_bias}"
+    reading = "" if unit == "megvii" else unit
+    name = graph_name("shufflenet_v2", size, reading, *extras, head, resolution)
     b = GraphBuilder(name, (1, resolution, resolution, 3), seed=seed)
     x = conv_norm(b, "input", layout.stem, 3, stride=2, padding=1, name="conv1")
     x = b.pool(x, "max_pool", 3, stride=2, padding=1, name="pool1")

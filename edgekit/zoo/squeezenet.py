@@ -14,6 +14,7 @@ from edgekit.graph.builder import GraphBuilder
 from edgekit.graph.ir import Graph
 from edgekit.zoo.heads import finish_classifier
 from edgekit.zoo.legal import nearest
+from edgekit.zoo.naming import graph_name
 from edgekit.zoo.options import CLASSES, RESOLUTION, SEED, Option
 from edgekit.zoo.registry import register
 from edgekit.zoo.squeeze_published import SQUEEZENET_PUBLISHED
@@ -91,7 +92,11 @@ def squeezenet(
     rows = VERSIONS[version]
     fires = [_fire(i, base_e + incr_e * (i // freq), pct_3x3, sr) for i in range(FIRES)]
     _check_bypass(bypass, freq, incr_e)
-    b = GraphBuilder(f"squeezenet_{version}_{resolution}", (1, resolution, resolution, 3), seed=seed)
+    shape = "" if (base_e, freq, incr_e) == (128, 2, 128) else f"e{base_e}f{freq}i{incr_e}"
+    ratios = "" if (pct_3x3, sr) == (0.5, 0.125) else f"pct{pct_3x3:g}_sr{sr:g}"
+    padded = "pad" if conv10_padding else ""
+    name = graph_name("squeezenet", version, "" if bypass == "none" else bypass, shape, ratios, padded, resolution)
+    b = GraphBuilder(name, (1, resolution, resolution, 3), seed=seed)
     x = b.conv2d("input", rows.channels, rows.kernel, stride=2, padding="valid", bias=True, name="conv1")
     x = b.activation(x, "relu", name="relu_conv1")
     x = b.pool(x, "max_pool", 3, stride=2, ceil=True, name="pool1")

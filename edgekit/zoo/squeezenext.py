@@ -16,6 +16,7 @@ from edgekit.graph.builder import CLASSIFIER_GAIN, GraphBuilder
 from edgekit.graph.ir import Graph
 from edgekit.zoo.conv_norm import conv_norm
 from edgekit.zoo.heads import finish_classifier
+from edgekit.zoo.naming import graph_name
 from edgekit.zoo.options import ALPHA, CLASSES, RESOLUTION, SEED, Option
 from edgekit.zoo.registry import register
 from edgekit.zoo.squeeze_published import SQUEEZENEXT_PUBLISHED
@@ -75,7 +76,8 @@ def squeezenext(
     """
     rows = VERSIONS[version]
     widths = _section_widths(alpha, groups)
-    b = GraphBuilder(f"squeezenext_{version}_{alpha:g}_{resolution}", (1, resolution, resolution, 3), seed=seed)
+    name = graph_name("squeezenext", version, f"g{groups}" if groups > 1 else "", alpha, resolution)
+    b = GraphBuilder(name, (1, resolution, resolution, 3), seed=seed)
     x = conv_norm(b, "input", STEM_WIDTH, rows.stem_kernel, stride=2, padding="valid", name="conv1")
     x = b.pool(x, "max_pool", 3, stride=2, ceil=True, name="pool1")
     pair = (VERTICAL, HORIZONTAL)
