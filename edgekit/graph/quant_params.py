@@ -67,9 +67,11 @@ class QuantParams:
     def quantize(self, real: npt.NDArray[np.floating]) -> IntArray:
         """Real values to integers of `dtype`: round half to even, saturate."""
         low, high = RANGES[self.dtype]
-        steps = np.asarray(real, np.float64) / self.broadcast_scale(real.ndim).astype(np.float64)
-        zero = np.asarray(self.zero_point[0], np.float64)
-        return np.clip(np.rint(steps) + zero, low, high).astype(self.dtype)
+        steps = np.divide(real, self.broadcast_scale(real.ndim), dtype=np.float64)
+        np.rint(steps, out=steps)
+        steps += self.zero_point[0]
+        integers: IntArray = np.clip(steps, low, high, out=steps).astype(self.dtype)
+        return integers
 
     def dequantize(self, integers: IntArray) -> FloatArray:
         """Integers to real values (float32)."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +17,7 @@ from edgekit.data.sources import open_source
 from edgekit.errors import ModelError, OutputError
 from edgekit.export.files import write_all
 from edgekit.graph.cost import GraphCost, graph_cost
-from edgekit.graph.ir import Graph
+from edgekit.graph.ir import Array, Graph
 from edgekit.passes.registry import PassReport, apply_passes
 from edgekit.pipeline.deflate import deflated_size
 from edgekit.pipeline.model import ModelRequest, load_model, preprocessing_of
@@ -120,10 +121,12 @@ def export_model(request: ExportRequest, reporter: Reporter | None = None) -> Ex
     source_cost = graph_cost(model)
     recorder.step("model", _model_line(model, source_cost))
     graph, reports = _rewrite(model, request, recorder)
+    known: list[Array] | None = None
     if request.precision == "int8":
-        graph = quantize_model(graph, source, request.int8, recorder)
+        known = []
+        graph = quantize_model(graph, source, request.int8, recorder, known)
     contents = {fmt: _write(fmt, graph) for fmt in request.formats}
-    verification = _verify(model, contents, source, request, recorder)
+    verification = _verify(model, contents, source, request, recorder, known)
     warn_of_skipped(source, recorder)
     return _finish(request, graph, contents, verification, source_cost, reports, recorder)
 
@@ -178,11 +181,16 @@ def _write(fmt: str, graph: Graph) -> bytes:
 
 
 def _verify(
-    model: Graph, contents: Mapping[str, bytes], source: Source, request: ExportRequest, reporter: Reporter
+    model: Graph,
+    contents: Mapping[str, bytes],
+    source: Source,
+    request: ExportRequest,
+    reporter: Reporter,
+    known: list[Array] | None,
 ) -> Verification:
     limit = request.int8.calibration_images
     with reading(source, preprocessing_of(model), limit, "comparing", reporter) as samples:
-        verification = verify_files(model, contents, (sample.array for sample in samples))
+        verification = verify_files(model, contents, (sample.array for sample in samples), known)
     if request.precision == "float32":
         require_float_agreement(verification)
     return verification
@@ -202,7 +210,7 @@ def _finish(
     result = ExportResult(
         name=stem,
         files={fmt: request.out / f"{stem}.{fmt}" for fmt in contents},
-        sizes={fmt: _sizes(data, cost) for fmt, data in contents.items()},
+        sizes=_sizes(contents, cost),
         sha256={fmt: hashlib.sha256(data).hexdigest() for fmt, data in contents.items()},
         manifest=request.out / f"{stem}.json",
         verification=verification,
@@ -217,5 +225,10 @@ def _finish(
     return result
 
 
-def _sizes(data: bytes, cost: GraphCost) -> FileSizes:
-    return FileSizes(len(data), deflated_size(data), cost.weight_bytes, cost.peak_activation_bytes)
+def _sizes(contents: Mapping[str, bytes], cost: GraphCost) -> dict[str, FileSizes]:
+    with ThreadPoolExecutor() as pool:
+        zipped = pool.map(deflated_size, contents.values())
+    return {
+        fmt: FileSizes(len(data), size, cost.weight_bytes, cost.peak_activation_bytes)
+        for (fmt, data), size in zip(contents.items(), zipped, strict=True)
+    }

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from edgekit.data.prefetch import prefetch
 from edgekit.data.samples import Source
-from edgekit.graph.ir import Graph
-from edgekit.pipeline.float_runner import float_runner
+from edgekit.graph.ir import Array, Graph
+from edgekit.pipeline.float_runner import LIFETIME, float_runner
 from edgekit.pipeline.model import preprocessing_of
 from edgekit.pipeline.reading import reading
 from edgekit.pipeline.reporter import Reporter
 from edgekit.quantize.assign import QuantizeOptions, quantize_graph
-from edgekit.quantize.calibrate import calibrate, observed_tensors
+from edgekit.quantize.calibrate import gather_statistics, observed_tensors
 from edgekit.quantize.equalize import equalize_channels
 
 
@@ -25,12 +27,23 @@ class Int8Settings:
     options: QuantizeOptions = field(default_factory=QuantizeOptions)
 
 
-def quantize_model(graph: Graph, source: Source, settings: Int8Settings, reporter: Reporter) -> Graph:
-    """The int8 form of a float graph on which the passes have run; its metadata records how it was made."""
+def quantize_model(
+    graph: Graph,
+    source: Source,
+    settings: Int8Settings,
+    reporter: Reporter,
+    outputs: list[Array] | None = None,
+) -> Graph:
+    """The int8 form of a float graph on which the passes have run; its metadata records how it was made.
+
+    outputs: where given, receives the float graph's first output for each calibration image.
+    """
     observed = observed_tensors(graph)
     preprocessing = preprocessing_of(graph)
     with reading(source, preprocessing, settings.calibration_images, "calibrating", reporter) as samples:
-        statistics = calibrate(graph, float_runner(graph, observed), (sample.array for sample in samples))
+        run = float_runner(graph, observed, outputs)
+        with closing(prefetch((run(sample.array) for sample in samples), ahead=LIFETIME - 2)) as runs:
+            statistics = gather_statistics(graph, runs)
     scaled = 0
     if settings.equalize:
         graph, statistics, scaled = equalize_channels(graph, statistics)

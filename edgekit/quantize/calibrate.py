@@ -18,10 +18,15 @@ FloatArray = npt.NDArray[np.float32]
 Runner = Callable[[Array], Mapping[str, Array]]
 """Runs the float graph on one image (1, H, W, C) and returns the activations by name."""
 
-KEPT_POSITIONS = 2048
-"""Most positions kept per tensor: each is the vector of all channels at one place of one image."""
-FIRST_POSITIONS = 256
-"""Most positions taken from each image at first; halved whenever the sample is full."""
+KEPT_VALUES = 2**17
+"""About how many values are kept per tensor."""
+FIRST_SHARE = 8
+"""Each image gives one part in this many of a full sample at first; half as much whenever the sample is full."""
+
+
+def most_positions(channels: int) -> int:
+    """Most positions kept of a tensor: each is the vector of all channels at one place of one image."""
+    return min(max(KEPT_VALUES // channels, 256), 8192)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +34,7 @@ class TensorStatistics:
     """What calibration saw of one activation with C channels.
 
     low, high, mean: (C,) exact over all images and positions. positions: (P, C), a random sample of the vectors, even
-    over the images, P at most KEPT_POSITIONS; ranges are searched on it.
+    over the images, P at most `most_positions(C)`; ranges are searched on it.
     """
 
     low: FloatArray
@@ -66,13 +71,22 @@ def calibrate(
 ) -> dict[str, TensorStatistics]:
     """Run `images` (each (1, H, W, C) float32) through `run` and gather the statistics of `observed_tensors(graph)`.
 
-    channel_axis: where `run` puts the channels of 4-D activations (1 for onnxruntime's NCHW, 3 for NHWC).
+    Otherwise as `gather_statistics`.
+    """
+    return gather_statistics(graph, map(run, images), channel_axis=channel_axis)
+
+
+def gather_statistics(
+    graph: Graph, runs: Iterable[Mapping[str, Array]], *, channel_axis: int = 1
+) -> dict[str, TensorStatistics]:
+    """Statistics of `observed_tensors(graph)` over runs of the graph: for each image its activations by name.
+
+    channel_axis: where the runs have the channels of 4-D activations (1 for onnxruntime's NCHW, 3 for NHWC).
     Raises DataError where there are no images, QuantizationError naming the first tensor that turned NaN or infinite.
     """
     observers = {name: _Observer(name, channel_axis) for name in observed_tensors(graph)}
     count = 0
-    for image in images:
-        values = run(image)
+    for values in runs:
         for name, observer in observers.items():
             observer.update(values[name])
         count += 1
@@ -92,8 +106,9 @@ class _Observer:
         self.rows = 0
         self.random = np.random.default_rng(zlib.crc32(name.encode()))
         self.images = 0
-        self.per_image = float(FIRST_POSITIONS)
+        self.per_image = math.inf
         self.kept: list[Array] = []
+        self.kept_count = 0
 
     def update(self, value: Array) -> None:
         columns = self._columns(value)
@@ -117,23 +132,26 @@ class _Observer:
         return columns
 
     def _keep(self, columns: Array) -> None:
-        """Keep `per_image` random positions; below 1, one position of some images."""
-        count = columns.shape[1]
-        self.per_image = min(self.per_image, count)
+        """Keep `per_image` positions, a random one from each of as many parts; below 1, one of some images."""
+        channels, count = columns.shape
+        most = most_positions(channels)
+        self.per_image = min(self.per_image, most / FIRST_SHARE, count)
         wanted = math.floor(self.per_image * (self.images + 1)) - math.floor(self.per_image * self.images)
         self.images += 1
         if not wanted:
             return
-        chosen = self.random.choice(count, wanted, replace=False)
-        self.kept.append(np.ascontiguousarray(columns[:, chosen].T, np.float32))
-        if sum(map(len, self.kept)) > KEPT_POSITIONS:
-            self.kept = [np.concatenate(self.kept)[::2]]
+        edges = np.arange(wanted + 1) * count // wanted
+        chosen = edges[:-1] + (self.random.random(wanted) * np.diff(edges)).astype(np.int64)
+        self.kept.append(columns.take(chosen, axis=1))
+        self.kept_count += wanted
+        if self.kept_count > most:
+            self.kept = [np.concatenate(self.kept, axis=1)[:, ::2]]
+            self.kept_count = self.kept[0].shape[1]
             self.per_image /= 2
 
     def result(self) -> TensorStatistics:
         if self.low is None or self.high is None:
             raise QuantizationError(f"calibration: layer {self.name!r} was never run")
         mean = (self.total / max(self.rows, 1)).astype(np.float32)
-        return TensorStatistics(
-            self.low.astype(np.float32), self.high.astype(np.float32), mean, np.concatenate(self.kept)
-        )
+        positions = np.ascontiguousarray(np.concatenate(self.kept, axis=1).T, np.float32)
+        return TensorStatistics(self.low.astype(np.float32), self.high.astype(np.float32), mean, positions)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -113,23 +114,29 @@ class OnnxBackend:
             binding.bind_output(spec.name)
         return lambda: self._guarded(lambda: self._session.run_with_iobinding(binding))
 
-    def buffered(self) -> Callable[[Mapping[str, Array]], dict[str, Array]]:
-        """A function from feeds to outputs whose arrays the next call overwrites.
+    def buffered(self, sets: int = 1) -> Callable[[Mapping[str, Array]], dict[str, Array]]:
+        """A function from feeds to outputs whose arrays are overwritten `sets` calls later.
 
         For runs that look at many large tensors: fresh memory for each of them would cost more than the network.
         """
-        binding = self._session.io_binding()
-        buffers = {spec.name: np.empty(spec.shape, spec.dtype) for spec in self.outputs}
-        for name, buffer in buffers.items():
-            binding.bind_output(name, "cpu", 0, buffer.dtype.type, buffer.shape, buffer.ctypes.data)
+        ring = itertools.cycle([self._bound_outputs() for _ in range(sets)])
 
         def run(feeds: Mapping[str, Array]) -> dict[str, Array]:
+            binding, buffers = next(ring)
             for name, value in feeds.items():
                 binding.bind_cpu_input(name, value)
             self._guarded(lambda: self._session.run_with_iobinding(binding))
             return buffers
 
         return run
+
+    def _bound_outputs(self) -> tuple[Any, dict[str, Array]]:
+        """A binding that writes all outputs into the arrays beside it."""
+        binding = self._session.io_binding()
+        buffers = {spec.name: np.empty(spec.shape, spec.dtype) for spec in self.outputs}
+        for name, buffer in buffers.items():
+            binding.bind_output(name, "cpu", 0, buffer.dtype.type, buffer.shape, buffer.ctypes.data)
+        return binding, buffers
 
     def tensors(self) -> dict[str, TensorValue]:
         """Inputs, traced tensors and outputs of the last run. Raises RuntimeUnavailableError if none were traced."""

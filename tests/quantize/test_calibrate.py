@@ -12,7 +12,7 @@ from edgekit.errors import DataError, QuantizationError
 from edgekit.graph import Graph, GraphBuilder
 from edgekit.graph.interpret import interpret
 from edgekit.pipeline.float_runner import float_runner
-from edgekit.quantize.calibrate import FIRST_POSITIONS, KEPT_POSITIONS, TensorStatistics, calibrate, observed_tensors
+from edgekit.quantize.calibrate import FIRST_SHARE, TensorStatistics, calibrate, most_positions, observed_tensors
 
 
 def small_net(size: int = 8, channels: int = 3) -> Graph:
@@ -65,7 +65,7 @@ def test_kept_positions_are_vectors_of_the_data(count, size, seed):
     vectors = {tuple(v) for v in np.stack(samples).reshape(-1, 2)}
     kept = [tuple(v) for v in seen.positions]
     assert set(kept) <= vectors
-    assert len(set(kept)) == len(kept) <= KEPT_POSITIONS
+    assert len(set(kept)) == len(kept) <= most_positions(2)
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 14, 40])
@@ -74,7 +74,8 @@ def test_sample_is_bounded_and_even_over_the_images(size, count):
     graph = identity_net((1, size, size, 1))
     seen = calibrate(graph, lambda x: {"input": x}, numbered(count, size), channel_axis=3)["input"]
     kept = np.bincount(seen.positions[:, 0].astype(int), minlength=count)
-    assert KEPT_POSITIONS // 2 <= kept.sum() <= KEPT_POSITIONS or kept.sum() == count * min(size**2, FIRST_POSITIONS)
+    most = most_positions(1)
+    assert most // 2 <= kept.sum() <= most or kept.sum() == count * min(size**2, most // FIRST_SHARE)
     # Halves of the images weigh alike, to within what rounding one position an image can do.
     assert kept.max() - kept.min() <= 2
     assert abs(kept[: count // 2].sum() - kept[-(count // 2) :].sum()) <= 0.05 * kept.sum() + 2
