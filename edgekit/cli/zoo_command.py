@@ -38,9 +38,12 @@ class ZooCommand(click.Command):
 
 def family_options(words: Sequence[str], taken: set[str]) -> list[click.Option]:
     """Click options for the zoo model named among `words`, less those `taken`; none where no model is named."""
+    names = [word for word in words if not word.startswith("-")]
+    if not names:
+        return []
     from edgekit.zoo import model_names, model_spec
 
-    name = next((word for word in words if word in model_names()), None)
+    name = next((word for word in names if word in model_names()), None)
     options = model_spec(name).options if name is not None else ()
     return [
         click.Option(

@@ -67,7 +67,7 @@ class QuantParams:
     def quantize(self, real: npt.NDArray[np.floating]) -> IntArray:
         """Real values to integers of `dtype`: round half to even, saturate."""
         low, high = RANGES[self.dtype]
-        steps = np.divide(real, self.broadcast_scale(real.ndim), dtype=np.float64)
+        steps = np.asarray(np.divide(real, self.broadcast_scale(real.ndim), dtype=np.float64))
         np.rint(steps, out=steps)
         steps += self.zero_point[0]
         integers: IntArray = np.clip(steps, low, high, out=steps).astype(self.dtype)

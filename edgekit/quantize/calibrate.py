@@ -142,6 +142,7 @@ class _Observer:
             return
         edges = np.arange(wanted + 1) * count // wanted
         chosen = edges[:-1] + (self.random.random(wanted) * np.diff(edges)).astype(np.int64)
+        self.random.shuffle(chosen)  # so that thinning favours no place
         self.kept.append(columns.take(chosen, axis=1))
         self.kept_count += wanted
         if self.kept_count > most:
