@@ -11,6 +11,7 @@ from edgekit.data.preprocess import KERAS_TF
 from edgekit.data.synthetic import SyntheticSource
 from edgekit.errors import DataError, EdgekitError
 from edgekit.evaluate.agreement import AgreementResult
+from edgekit.graph.ir import Graph
 from edgekit.pipeline.model import ModelRequest, load_model
 from edgekit.pipeline.reporter import SilentReporter
 from edgekit.pipeline.verify import Verification, require_float_agreement, verify_files
@@ -115,3 +116,23 @@ def test_the_line_between_rounding_and_a_defect(sqnr: float, good: bool) -> None
         return
     with pytest.raises(EdgekitError, match=r"the onnx file differs from the model.*nothing written.*defect of edgekit"):
         require_float_agreement(verification)
+
+
+def tiny_model(seed: int = 0) -> Graph:
+    options = {"alpha": 0.35, "resolution": 96}
+    return load_model(ModelRequest("mobilenet_v2", options, weights="none", seed=seed), SilentReporter())
+
+
+def test_known_outputs_stand_in_for_the_models(labelled: Path, images: list[np.ndarray]) -> None:
+    data = {"tflite": (labelled / "mobilenet_v2_0.35_96_int8.tflite").read_bytes()}
+    known = [output[None].astype(np.float32) for output in float_outputs(labelled, images)]
+    assert verify_files(tiny_model(), data, images, known).with_float["tflite"].sqnr_db == pytest.approx(
+        verify_files(tiny_model(), data, images).with_float["tflite"].sqnr_db, abs=0.01
+    )
+
+
+def test_passes_that_changed_the_model_are_found(labelled: Path, images: list[np.ndarray]) -> None:
+    data = {"tflite": (labelled / "mobilenet_v2_0.35_96_int8.tflite").read_bytes()}
+    known = [output[None].astype(np.float32) for output in float_outputs(labelled, images)]
+    with pytest.raises(EdgekitError, match=r"the passes changed the model.*nothing written"):
+        verify_files(tiny_model(seed=1), data, images, known)
