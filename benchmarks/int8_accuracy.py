@@ -9,6 +9,8 @@ Run: python benchmarks/int8_accuracy.py [--folds 5]. Needs the [test] extra and 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,6 +28,7 @@ from edgekit.export.tflite import tflite_bytes
 from edgekit.graph import Graph
 from edgekit.passes.registry import apply_passes
 from edgekit.pipeline.float_runner import float_runner
+from edgekit.pipeline.quantize_model import steps_range
 from edgekit.quantize.assign import QuantizeOptions, quantize_graph
 from edgekit.quantize.calibrate import calibrate, observed_tensors
 from edgekit.quantize.equalize import equalize_channels
@@ -41,7 +44,7 @@ def edgekit_int8(graph: Graph, images: Images, **changes: Any) -> Graph:
     strength = changes.pop("strength", 0.5)
     statistics = calibrate(graph, float_runner(graph, observed_tensors(graph)), one_by_one(images))
     graph, statistics, _ = equalize_channels(graph, statistics, strength)
-    options = QuantizeOptions(input_range=CAFFE.value_range(), **changes)
+    options = QuantizeOptions(input_range=steps_range(*CAFFE.value_range()), **changes)
     return quantize_graph(graph, statistics, options)
 
 
@@ -126,7 +129,9 @@ def main() -> None:
         is_calibration = np.arange(len(images)) % FOLDS == fold
         tested.append(labels[~is_calibration])
         for name, make in candidates(graph, weights, images[is_calibration]).items():
-            outputs.setdefault(name, []).append(outputs_of(make(), images[~is_calibration]))
+            with contextlib.redirect_stdout(sys.stderr):  # the peers say a lot
+                model = make()
+            outputs.setdefault(name, []).append(outputs_of(model, images[~is_calibration]))
     report({name: np.concatenate(parts) for name, parts in outputs.items()}, np.concatenate(tested), arguments.folds)
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from equalizable_nets import equalizable_nets
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from quantize_helpers import images, set_constant, statistics_of
 
@@ -34,6 +34,13 @@ def assert_same_on(samples: list[np.ndarray], before: Graph, after: Graph) -> No
             np.testing.assert_allclose(got[name], value, rtol=1e-4, atol=1e-4 * scale, err_msg=name)
 
 
+def stays_in_range(graph, samples) -> bool:
+    """Whether float32 holds every activation: products of products may grow beyond it."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        runs = [interpret(graph, {"input": image}, keep=True) for image in samples]
+    return all(np.abs(value).max() < 1e12 for run in runs for value in run.values())
+
+
 def unevenness(seen) -> float:
     """Widest channel over the geometric mean of the living ones."""
     reach = np.maximum(np.abs(seen.low), np.abs(seen.high))
@@ -45,6 +52,7 @@ def unevenness(seen) -> float:
 @given(graph=equalizable_nets(), seed=st.integers(0, 999), strength=st.sampled_from([0.3, 0.5, 1.0]))
 def test_equalized_graphs_compute_the_same_on_what_calibration_saw(graph, seed, strength):
     samples = images(graph, 2, seed=seed)
+    assume(stays_in_range(graph, samples))
     seen = statistics_of(graph, samples)
     after, scaled, _ = equalize_channels(graph, seen, strength)
     assert_same_on(samples, graph, after)
@@ -60,7 +68,9 @@ def test_equalized_graphs_compute_the_same_on_what_calibration_saw(graph, seed, 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(graph=equalizable_nets(), seed=st.integers(0, 99))
 def test_inputs_outputs_and_shared_kernels_stay(graph, seed):
-    after, _, _ = equalize_channels(graph, statistics_of(graph, images(graph, 2, seed=seed)))
+    samples = images(graph, 2, seed=seed)
+    assume(stays_in_range(graph, samples))
+    after, _, _ = equalize_channels(graph, statistics_of(graph, samples))
     for tensor in graph.constants():
         readers = graph.consumers(tensor.name)
         if len(readers) > 1 or readers[0].op not in ("conv2d", "dense"):
