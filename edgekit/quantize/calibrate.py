@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import zlib
 from collections.abc import Callable, Iterable, Mapping
@@ -33,8 +34,8 @@ def most_positions(channels: int) -> int:
 class TensorStatistics:
     """What calibration saw of one activation with C channels.
 
-    low, high, mean: (C,) exact over all images and positions. positions: (P, C), a random sample of the vectors, even
-    over the images, P at most `most_positions(C)`; ranges are searched on it.
+    low, high, mean: (C,) exact over all images and positions; low is 0 for what a ReLU makes. positions: (P, C), a random
+    sample of the vectors, even over the images, P at most `most_positions(C)`; ranges are searched on it.
     """
 
     low: FloatArray
@@ -84,7 +85,8 @@ def gather_statistics(
     channel_axis: where the runs have the channels of 4-D activations (1 for onnxruntime's NCHW, 3 for NHWC).
     Raises DataError where there are no images, QuantizationError naming the first tensor that turned NaN or infinite.
     """
-    observers = {name: _Observer(name, channel_axis) for name in observed_tensors(graph)}
+    positive = _made_by_relu(graph)
+    observers = {name: _Observer(name, channel_axis, name in positive) for name in observed_tensors(graph)}
     count = 0
     for values in runs:
         for name, observer in observers.items():
@@ -95,11 +97,24 @@ def gather_statistics(
     return {name: observer.result() for name, observer in observers.items()}
 
 
+def _made_by_relu(graph: Graph) -> set[str]:
+    """Activations that cannot be negative; they are the larger part of most networks, so it pays to know them."""
+    rectifiers = ("relu", "relu6")
+    return {n.output for n in graph.nodes if n.op in rectifiers or n.attrs.get("activation") in rectifiers}
+
+
+@functools.lru_cache(maxsize=256)
+def _parts(count: int, wanted: int) -> tuple[Array, Array]:
+    """First position and length of each of `wanted` nearly equal parts of `count` positions."""
+    edges = np.arange(wanted + 1) * count // wanted
+    return edges[:-1], np.diff(edges)
+
+
 class _Observer:
     """Accumulates one tensor: exact extrema and sums, and an even random sample of positions."""
 
-    def __init__(self, name: str, channel_axis: int) -> None:
-        self.name, self.channel_axis = name, channel_axis
+    def __init__(self, name: str, channel_axis: int, is_positive: bool) -> None:
+        self.name, self.channel_axis, self.is_positive = name, channel_axis, is_positive
         self.low: Array | None = None
         self.high: Array | None = None
         self.total: Array = np.zeros(1)
@@ -114,7 +129,8 @@ class _Observer:
         columns = self._columns(value)
         # In NCHW numpy adds float32 pairwise: one image's sum is good to a few units in the last place.
         with np.errstate(invalid="ignore", over="ignore"):
-            low, high, total = columns.min(axis=1), columns.max(axis=1), columns.sum(axis=1)
+            high, total = columns.max(axis=1), columns.sum(axis=1)
+            low = np.zeros_like(high) if self.is_positive else columns.min(axis=1)
         if not np.isfinite(total).all():
             raise QuantizationError(
                 f"calibration: layer {self.name!r} gives NaN or infinite values; check the weights and the images"
@@ -140,8 +156,8 @@ class _Observer:
         self.images += 1
         if not wanted:
             return
-        edges = np.arange(wanted + 1) * count // wanted
-        chosen = edges[:-1] + (self.random.random(wanted) * np.diff(edges)).astype(np.int64)
+        first, length = _parts(count, wanted)
+        chosen = first + (self.random.random(wanted) * length).astype(np.int64)
         self.random.shuffle(chosen)  # so that thinning favours no place
         self.kept.append(columns.take(chosen, axis=1))
         self.kept_count += wanted
