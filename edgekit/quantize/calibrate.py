@@ -34,8 +34,8 @@ def most_positions(channels: int) -> int:
 class TensorStatistics:
     """What calibration saw of one activation with C channels.
 
-    low, high, mean: (C,) exact over all images and positions; low is 0 for what a ReLU makes. positions: (P, C), a random
-    sample of the vectors, even over the images, P at most `most_positions(C)`; ranges are searched on it.
+    low, high, mean: (C,) exact over all images and positions; low is 0 for what a ReLU makes. positions: (P, C), a
+    random sample of the vectors, even over the images, P at most `most_positions(C)`; ranges are searched on it.
     """
 
     low: FloatArray
@@ -158,7 +158,7 @@ class _Observer:
             return
         first, length = _parts(count, wanted)
         chosen = first + (self.random.random(wanted) * length).astype(np.int64)
-        self.random.shuffle(chosen)  # so that thinning favours no place
+        chosen = chosen[self.random.permutation(wanted)]  # so that thinning favours no place
         self.kept.append(columns.take(chosen, axis=1))
         self.kept_count += wanted
         if self.kept_count > most:
