@@ -118,8 +118,8 @@ def main() -> None:
     parser.add_argument("--folds", type=int, default=1, choices=range(1, FOLDS + 1))
     arguments = parser.parse_args()
     data = data_dir()
-    weights = np.load(data / "squeezenet_v1.0_imagenet.npz")
-    graph = squeezenet_graph(weights)
+    weights_file = data / "squeezenet_v1.0_imagenet.npz"
+    weights, graph = np.load(weights_file), squeezenet_graph(weights_file)
     samples = list(open_source(data / "imagenet500", classes=data / "imagenet_classes.txt").samples(CAFFE))
     images = np.concatenate([sample.array for sample in samples])
     labels = np.array([sample.label for sample in samples])

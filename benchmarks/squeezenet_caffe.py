@@ -6,10 +6,10 @@ import os
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from edgekit.data.preprocess import CAFFE
-from edgekit.graph import Graph, GraphBuilder
+from edgekit.graph import Graph
+from edgekit.importers.weights import load_weights
+from edgekit.zoo.squeezenet import squeezenet
 
 FIRES = {2: 16, 3: 16, 4: 32, 5: 32, 6: 48, 7: 48, 8: 64, 9: 64}
 """fire module -> squeeze channels; each expand has four times as many."""
@@ -24,33 +24,13 @@ def data_dir() -> Path:
     return folder
 
 
-def squeezenet_graph(weights: Any) -> Graph:
-    """The graph; weights maps `<layer>/w` (OIHW) and `<layer>/b`."""
-    b = GraphBuilder("squeezenet_v1.0_227", CAFFE.input_shape)
-
-    def conv(x: str, layer: str, kernel: int, stride: int = 1, padding: int = 0) -> str:
-        hwio = weights[f"{layer}/w"].transpose(2, 3, 1, 0)
-        x = b.conv2d(x, hwio.shape[-1], kernel, stride=stride, padding=padding, bias=True, name=layer)
-        for part, value in (("kernel", hwio), ("bias", weights[f"{layer}/b"])):
-            tensor = b.graph.tensor(f"{layer}/{part}")
-            b.graph.set_tensor(tensor.with_data(np.ascontiguousarray(value)))
-        return b.activation(x, "relu", name=f"{layer}/relu")
-
-    x = b.pool(conv("input", "conv1", 7, stride=2), "max_pool", 3, stride=2, ceil=True, name="pool1")
-    for i in FIRES:
-        squeezed = conv(x, f"fire{i}/conv1x1_1", 1)
-        pair = [conv(squeezed, f"fire{i}/conv1x1_2", 1), conv(squeezed, f"fire{i}/conv3x3_2", 3, padding=1)]
-        x = b.concat(pair, name=f"fire{i}/concat")
-        if i in POOL_AFTER:
-            x = b.pool(x, "max_pool", 3, stride=2, ceil=True, name=f"pool{i}")
-    x = b.global_avg_pool(conv(x, "conv_final", 1, padding=1), name="pool_final")
-    graph = b.finish(b.activation(x, "softmax", name="prob"))
-    graph.metadata["preprocessing"] = CAFFE.to_metadata()
-    return graph
+def squeezenet_graph(weights_file: Path) -> Graph:
+    """The zoo's graph with the weights of that file."""
+    return load_weights(squeezenet(conv10_padding=1), weights_file)
 
 
 def squeezenet_keras(weights: Any) -> Any:
-    """The same network as a Keras model, for TensorFlow's converter."""
+    """The same network as a Keras model, for TensorFlow's converter; weights maps `<layer>/w` and `<layer>/b`."""
     import keras
     from keras import layers
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from edgekit.errors import WeightsError
+from edgekit.importers.published_row import FileHash
 
 if TYPE_CHECKING:
     from requests import Response
@@ -26,7 +27,9 @@ STALL_PATIENCE_S = 10.0
 
 MAX_BYTES = 512 * 2**20
 CHUNK_BYTES = 2**16
-HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+BEGINNINGS = {".h5": (b"\x89HDF\r\n\x1a\n",), ".pth": (b"PK\x03\x04", b"\x80")}
+"""What files with these endings begin with: HDF5; an archive, or before PyTorch 1.6 a pickle."""
+KINDS = {".h5": "HDF5", ".pth": "PyTorch"}
 
 _unreachable: dict[str, str] = {}
 
@@ -36,12 +39,12 @@ def forget_unreachable() -> None:
     _unreachable.clear()
 
 
-def download_hdf5(url: str, path: Path, *, sha256: str | None = None, show_progress: bool = True) -> str:
-    """Fetch an HDF5 file to `path`, by way of a temporary name in the same folder; returns its sha256.
+def download_weights(url: str, path: Path, *, file_hash: FileHash | None = None, show_progress: bool = True) -> str:
+    """Fetch an `.h5` or `.pth` file to `path`, by way of a temporary name in the same folder; returns its sha256.
 
     Raises WeightsError for a server that does not answer within `ANSWER_PATIENCE_S` (asked once a process), an HTTP
-    error, a download that stalls or ends early, a hash other than `sha256`, a file that is no HDF5, and a folder that
-    cannot be written.
+    error, a download that stalls or ends early, a hash other than `file_hash`, a file that does not begin as its kind
+    does, and a folder that cannot be written.
     """
     origin = _origin(url)
     if origin in _unreachable:
@@ -52,7 +55,7 @@ def download_hdf5(url: str, path: Path, *, sha256: str | None = None, show_progr
         try:
             with _temporary(path) as partial:
                 digest = _save(response, url, origin, partial, show_progress)
-                _check_content(url, partial, digest, sha256)
+                _check_content(url, partial, path.suffix, file_hash)
                 partial.replace(path)
         except OSError as problem:
             raise WeightsError(
@@ -144,14 +147,15 @@ def _save(response: Response, url: str, origin: str, partial: Path, show_progres
     return digest.hexdigest()
 
 
-def _check_content(url: str, partial: Path, digest: str, sha256: str | None) -> None:
-    if sha256 is not None and digest != sha256:
-        raise WeightsError(
-            f"{url}: sha256 is {digest[:16]}..., should be {sha256[:16]}...; the file is not the published one"
-        )
+def _check_content(url: str, partial: Path, suffix: str, file_hash: FileHash | None) -> None:
     with partial.open("rb") as file:
-        if file.read(len(HDF5_MAGIC)) != HDF5_MAGIC:
-            raise WeightsError(f"{url}: the server sent no HDF5 file; is there a log-in page in between?")
+        if not file.read(8).startswith(BEGINNINGS[suffix]):
+            raise WeightsError(f"{url}: the server sent no {KINDS[suffix]} file; is there a log-in page in between?")
+    if file_hash is not None and file_hash.of(partial) != file_hash.digits:
+        raise WeightsError(
+            f"{url}: {file_hash.algorithm} is {file_hash.of(partial)[:16]}..., should be {file_hash.digits[:16]}...; "
+            "the file is not the published one"
+        )
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Weights as an `.npz` file under the graph's own names (`conv1/kernel`), in its own layout."""
+"""Weights as an `.npz` file: under the graph's own names (`conv1/kernel`) in its own layout, or as Caffe has them."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ from edgekit.data.npz_member import array_names, open_member, open_npz
 from edgekit.errors import DataError, OutputError, WeightsError
 from edgekit.graph.ir import Array, Graph, Tensor
 from edgekit.importers.stored import Slot, StoredTensor, check_pairs, fill_constants
+from edgekit.importers.torch_weights import Fit, fill_from_tensors
+
+CAFFE_ENDINGS = ("/w", "/b")
 
 
 def save_npz(graph: Graph, path: Path) -> None:
@@ -40,14 +43,16 @@ def _write_archive(file: IO[bytes], arrays: dict[str, Array]) -> None:
                 np.lib.format.write_array(stream, np.ascontiguousarray(array), allow_pickle=False)
 
 
-def fill_from_npz(graph: Graph, path: Path) -> None:
-    """Read what `save_npz` wrote into the graph's constants.
+def fill_from_npz(graph: Graph, path: Path) -> Fit:
+    """Read what `save_npz` wrote into the graph's constants; or arrays `<layer>/w` and `<layer>/b` in Caffe's layout.
 
     Raises WeightsError for a damaged file, one of another architecture, and NaN. Nothing is unpickled.
     """
     try:
         with open_npz(path) as archive:
             stored = {name: _stored(archive, path, name) for name in array_names(archive)}
+            if stored and all(name.endswith(CAFFE_ENDINGS) for name in stored):
+                return fill_from_tensors(graph, list(stored.values()), str(path))
             slots = [Slot(t.name, t.name.rpartition("/")[2], (t.shape,)) for t in graph.constants() if _is_float(t)]
             pairs = [(slot, stored.get(slot.constant)) for slot in slots]
             check_pairs(pairs, str(path))
@@ -55,6 +60,7 @@ def fill_from_npz(graph: Graph, path: Path) -> None:
             if extra is not None:
                 raise WeightsError(f"{path}: weights of another architecture: the network has no place for {extra!r}")
             fill_constants(graph, pairs, str(path))
+            return Fit("name", None)
     except DataError as problem:
         raise WeightsError(str(problem)) from problem
 

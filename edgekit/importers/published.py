@@ -1,77 +1,78 @@
-"""Where published ImageNet weights live: one row a file."""
+"""Where published ImageNet weights live, and which of them fit a model."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from edgekit.errors import WeightsError
+from edgekit.importers.published_keras import keras_rows
+from edgekit.importers.published_row import PublishedWeights, Value
+from edgekit.importers.published_torch import torch_rows
 
-KERAS_HOST = "https://storage.googleapis.com/tensorflow/keras-applications"
 CLASSES = 1000
 """Outputs of every published classifier."""
 
+PUBLISHED_WEIGHTS: tuple[PublishedWeights, ...] = (*keras_rows(), *torch_rows())
 
-@dataclass(frozen=True, slots=True)
-class PublishedWeights:
-    """One file. resolution: what it was trained at (the weights fit any). classifier: whether the last layer is in it.
 
-    sha256 is None where the publisher gives none; preprocessing is a key of `edgekit.data.preprocess.PRESETS`.
+def choose_weights(
+    model: str, options: Mapping[str, Any], resolution: int, *, classifier: bool, file_name: str | None = None
+) -> PublishedWeights:
+    """The file for those options trained at the resolution nearest to `resolution` (the larger of two equally near).
+
+    A file without classifier is preferred where none is wanted. Of two recipes the better. Options that a row names and
+    `options` lack are taken to hold. file_name: choose among the files of that name alone. Raises WeightsError where
+    nothing is published for the model, or not with these options; it names the nearest that is.
     """
-
-    model: str
-    alpha: float
-    resolution: int
-    classifier: bool
-    url: str
-    sha256: str | None
-    preprocessing: str
-    licence: str
-
-    @property
-    def file_name(self) -> str:
-        """The file's name, in the cache too."""
-        return self.url.rpartition("/")[2]
-
-
-def _keras_row(model: str, alpha: float, resolution: int, classifier: bool, path: str) -> PublishedWeights:
-    url = f"{KERAS_HOST}/{path}"
-    return PublishedWeights(model, alpha, resolution, classifier, url, None, "keras_tf", "Apache-2.0")
-
-
-def _mobilenet_v1_rows() -> Iterator[PublishedWeights]:
-    texts = {1.0: "1_0", 0.75: "7_5", 0.5: "5_0", 0.25: "2_5"}
-    for alpha, text in texts.items():
-        for size in (224, 192, 160, 128):
-            yield _keras_row("mobilenet_v1", alpha, size, True, f"mobilenet/mobilenet_{text}_{size}_tf.h5")
-            yield _keras_row("mobilenet_v1", alpha, size, False, f"mobilenet/mobilenet_{text}_{size}_tf_no_top.h5")
-
-
-def _mobilenet_v2_rows() -> Iterator[PublishedWeights]:
-    stem = "mobilenet_v2/mobilenet_v2_weights_tf_dim_ordering_tf_kernels"
-    for alpha in (1.4, 1.3, 1.0, 0.75, 0.5, 0.35):
-        for size in (224,) if alpha > 1 else (224, 192, 160, 128, 96):
-            yield _keras_row("mobilenet_v2", alpha, size, True, f"{stem}_{alpha}_{size}.h5")
-            yield _keras_row("mobilenet_v2", alpha, size, False, f"{stem}_{alpha}_{size}_no_top.h5")
-
-
-PUBLISHED_WEIGHTS: tuple[PublishedWeights, ...] = (*_mobilenet_v1_rows(), *_mobilenet_v2_rows())
-
-
-def choose_weights(model: str, alpha: float, resolution: int, *, classifier: bool) -> PublishedWeights:
-    """The file of that width trained at the resolution nearest to `resolution` (the larger of two equally near).
-
-    Raises WeightsError where none is published for the model, or none for that alpha.
-    """
-    of_model = [row for row in PUBLISHED_WEIGHTS if row.model == model and row.classifier == classifier]
+    of_model = [row for row in PUBLISHED_WEIGHTS if row.model == model and file_name in (None, row.file_name)]
     if not of_model:
-        raise WeightsError(f"no ImageNet weights are published for {model or 'this model'}; use --weights PATH or none")
-    of_alpha = [row for row in of_model if math.isclose(row.alpha, alpha, rel_tol=1e-6)]
-    if not of_alpha:
-        alphas = ", ".join(f"{a:g}" for a in dict.fromkeys(row.alpha for row in of_model))
-        raise WeightsError(
-            f"no ImageNet weights are published for {model} with alpha {alpha:g}; there are "
-            f"{alphas}; use one of these, --weights PATH or none"
-        )
-    return min(of_alpha, key=lambda row: (abs(row.resolution - resolution), -row.resolution))
+        what = f"{model or 'this model'}" if file_name is None else f"{model or 'this model'} as {file_name}"
+        raise WeightsError(f"no ImageNet weights are published for {what}; use --weights PATH or none")
+    fitting = [row for row in of_model if not _differences(row, options)]
+    if not fitting:
+        raise _no_such_variant(model, of_model, options)
+    wanted = [row for row in fitting if row.classifier == classifier] or [row for row in fitting if row.classifier]
+    return min(wanted, key=lambda row: (abs(row.resolution - resolution), -row.resolution))
+
+
+def published_file(name: str) -> bool:
+    """Whether a published file is called that."""
+    return any(row.file_name == name for row in PUBLISHED_WEIGHTS)
+
+
+def _differences(row: PublishedWeights, options: Mapping[str, Any]) -> dict[str, Value]:
+    """What the row asks for and `options` say otherwise."""
+    return {name: value for name, value in row.options.items() if not _equal(options.get(name, value), value)}
+
+
+def _equal(given: Any, wanted: Value) -> bool:
+    if isinstance(given, int | float) and isinstance(wanted, int | float):
+        return math.isclose(given, wanted, rel_tol=1e-6)
+    return bool(given == wanted)
+
+
+def _distance(changes: Mapping[str, Value], options: Mapping[str, Any]) -> tuple[int, float]:
+    """How far a variant is: options to change, then by how much the numbers among them."""
+    steps = (abs(value - options[name]) for name, value in changes.items() if not isinstance(value, str))
+    return len(changes), sum(steps)
+
+
+def _no_such_variant(model: str, rows: Iterable[PublishedWeights], options: Mapping[str, Any]) -> WeightsError:
+    changes = [_differences(row, options) for row in rows]
+    nearest = min(changes, key=lambda change: _distance(change, options))
+    held = " and ".join(f"{name} {_text(options[name])}" for name in nearest)
+    there_are = " and ".join(
+        f"{name} {', '.join(dict.fromkeys(_text(c[name]) for c in changes if c.keys() == nearest.keys()))}"
+        for name in nearest
+    )
+    flags = " ".join(f"--{name.replace('_', '-')} {_text(value)}" for name, value in nearest.items())
+    return WeightsError(
+        f"no ImageNet weights are published for {model} with {held}; there are some with {there_are}; "
+        f"use {flags}, --weights PATH or none"
+    )
+
+
+def _text(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, int | float) else str(value)

@@ -43,11 +43,17 @@ class StoredLayer:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A constant of the graph that wants a value; `shapes` are the forms in which a file may hold it."""
+    """A constant of the graph that wants a value; `shapes` are the forms in which a file may hold it.
+
+    axes: how to transpose an array of the first of these shapes into the constant's; empty where no axis moves.
+    file_name: what the file calls it, where that is known beforehand.
+    """
 
     constant: str
     role: str
     shapes: tuple[Shape, ...]
+    axes: tuple[int, ...] = ()
+    file_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,14 +92,18 @@ def check_pairs(pairs: Sequence[Pair], where: str) -> None:
     score = f"{good} of {len(pairs)} tensors match; give weights of the same model, alpha and classes"
     for slot, stored in pairs:
         if stored is None:
-            raise WeightsError(
-                f"{where}: weights of another architecture: nothing for {slot.constant!r} {slot.shapes[0]}; {score}"
-            )
+            raise WeightsError(f"{where}: weights of another architecture: {_lacking(slot)} {slot.shapes[0]}; {score}")
         if stored.shape not in slot.shapes:
             raise WeightsError(
                 f"{where}: weights of another architecture: {stored.name!r} has shape {stored.shape}, "
                 f"{slot.constant!r} needs {slot.shapes[0]}; {score}"
             )
+
+
+def _lacking(slot: Slot) -> str:
+    if slot.file_name:
+        return f"no {slot.file_name!r}, for {slot.constant!r}"
+    return f"nothing for {slot.constant!r}"
 
 
 def fill_constants(graph: Graph, pairs: Iterable[Pair], where: str) -> None:
@@ -106,7 +116,10 @@ def fill_constants(graph: Graph, pairs: Iterable[Pair], where: str) -> None:
             continue
         tensor = graph.tensor(slot.constant)
         with np.errstate(over="ignore"):
-            data = np.asarray(stored.read(), np.float32).reshape(tensor.shape)
+            data = np.asarray(stored.read(), np.float32)
+        if slot.axes:
+            data = data.reshape(slot.shapes[0]).transpose(slot.axes)
+        data = np.ascontiguousarray(data.reshape(tensor.shape))
         bad = int(np.count_nonzero(~np.isfinite(data)))
         if bad:
             raise WeightsError(f"{where}: {stored.name!r} (for {slot.constant!r}) holds {bad} NaN or infinite values")

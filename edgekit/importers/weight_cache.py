@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 
 from edgekit.errors import WeightsError
-from edgekit.importers.download import download_hdf5
-from edgekit.importers.published import PublishedWeights
+from edgekit.importers.download import download_weights
+from edgekit.importers.published_row import FileHash, PublishedWeights
 
 CACHE_VARIABLE = "EDGEKIT_CACHE"
 MIRROR_VARIABLE = "EDGEKIT_WEIGHTS_URL"
@@ -34,11 +33,7 @@ def download_url(row: PublishedWeights) -> str:
 
 def file_sha256(path: Path) -> str:
     """Hex digest of a file's bytes."""
-    with path.open("rb") as file:
-        digest = hashlib.sha256()
-        while chunk := file.read(2**20):
-            digest.update(chunk)
-    return digest.hexdigest()
+    return FileHash("sha256", "0" * 64).of(path)
 
 
 def fetch_weights(row: PublishedWeights, folder: Path) -> Path:
@@ -51,16 +46,16 @@ def fetch_weights(row: PublishedWeights, folder: Path) -> Path:
     state = "not in the cache"
     try:
         if path.is_file():
-            if _is_intact(path, row.sha256):
+            if _is_intact(path, row.file_hash):
                 return path
-            state = "damaged in the cache (its sha256 has changed)"
+            state = "damaged in the cache (its hash has changed)"
         _note_path(path).unlink(missing_ok=True)
     except OSError as problem:
         raise WeightsError(
             f"cannot read the cache {path} ({problem.strerror}); mend it or set {CACHE_VARIABLE}"
         ) from problem
     try:
-        digest = download_hdf5(download_url(row), path, sha256=row.sha256)
+        digest = download_weights(download_url(row), path, file_hash=row.file_hash)
     except WeightsError as problem:
         remedy = f"put the file into {folder}, or use --weights PATH or none"
         raise WeightsError(f"{row.file_name} is {state} and cannot be downloaded: {problem}; {remedy}") from problem
@@ -80,10 +75,10 @@ def _write_note(path: Path, digest: str) -> None:
         return
 
 
-def _is_intact(path: Path, published: str | None) -> bool:
-    digest, note = file_sha256(path), _note_path(path)
+def _is_intact(path: Path, published: FileHash | None) -> bool:
     if published is not None:
-        return digest == published
+        return published.of(path) == published.digits
+    digest, note = file_sha256(path), _note_path(path)
     if note.is_file():
         return note.read_text(encoding="ascii", errors="replace").split()[:1] == [digest]
     _write_note(path, digest)

@@ -13,8 +13,13 @@ from edgekit.errors import WeightsError
 from edgekit.graph.ir import Graph
 from edgekit.importers.keras_h5 import ARCHIVE_WEIGHTS, is_archive, open_keras_weights
 from edgekit.importers.npz_weights import fill_from_npz
-from edgekit.importers.published import CLASSES, PublishedWeights, choose_weights
-from edgekit.importers.stored import TargetLayer, fill_constants, pair_layers, target_layers
+from edgekit.importers.published import CLASSES, choose_weights, published_file
+from edgekit.importers.published_row import PublishedWeights
+from edgekit.importers.safetensors import is_safetensors, open_safetensors
+from edgekit.importers.stored import fill_constants, pair_layers, target_layers
+from edgekit.importers.torch_file import is_torch_archive, open_torch_weights
+from edgekit.importers.torch_layouts import Layout
+from edgekit.importers.torch_weights import Fit, fill_from_tensors
 from edgekit.importers.weight_cache import cache_folder, fetch_weights, file_sha256
 
 ROOM_FACTOR, ROOM_BYTES = 16, 64 * 2**20
@@ -25,8 +30,10 @@ ROOM_FACTOR, ROOM_BYTES = 16, 64 * 2**20
 class WeightsNote:
     """Something about the weights that whoever uses the exported file should know.
 
-    kind: "random_weights" (published ones could not be had), "random_classifier" (the number of classes differs) or
-    "other_resolution" (trained at another input size). warning: whether the output is worthless until it is mended.
+    kind: "random_weights" (published ones could not be had), "random_classifier" (the number of classes differs),
+    "paired_by_order" (a state dict with names that are not known), "other_resolution" (trained at another input size)
+    or "preprocessing" (the file's own way to prepare images replaces the graph's). warning: whether the output is
+    worthless until it is mended or checked.
     """
 
     kind: str
@@ -50,26 +57,29 @@ def load_weights(
     """A copy of a zoo graph with weights by `spec`; metadata["weights"] tells what it got, with all notes.
 
     spec: "none" (the random weights it has), "imagenet" (published ones), "auto" (the same, or random ones with a
-    warning), or a path: `.h5`, `.weights.h5` and `.keras` of Keras, `.npz` of `save_npz`. model, alpha and resolution
-    choose the published file; by default they are what the graph's metadata says. Each note also goes to `report`.
-    Raises WeightsError.
+    warning), the name of one published file, or a path: `.h5`, `.weights.h5` and `.keras` of Keras, `.pth` and
+    `.safetensors`, `.npz` of `save_npz` or in Caffe's layout. model, alpha and resolution choose the published file,
+    beside the options in the graph's metadata, which also stand in for those not given. Each note also goes to
+    `report`. Raises WeightsError.
     """
     graph = graph.copy()
-    built = graph.metadata.get("model", {})
-    model = built.get("name", "") if model is None else model
-    alpha = built.get("alpha", 1.0) if alpha is None else alpha
+    options = {**graph.metadata.get("model", {})}
+    model = options.get("name", "") if model is None else model
+    if alpha is not None:
+        options["alpha"] = alpha
     resolution = graph.shape(graph.inputs[0])[1] if resolution is None else resolution
     notes: list[WeightsNote] = []
-    if str(spec) in ("auto", "imagenet"):
+    named = str(spec) if published_file(str(spec)) and not Path(spec).exists() else None
+    if str(spec) in ("auto", "imagenet") or named:
         try:
-            row = choose_weights(model, alpha, resolution, classifier=_has_published_classes(graph))
+            row = choose_weights(model, options, resolution, classifier=_has_published_classes(graph), file_name=named)
             graph = _with_published(graph, row, resolution, cache_dir, notes)
         except WeightsError as problem:
-            if str(spec) == "imagenet":
+            if str(spec) != "auto":
                 raise
             notes = [_random_weights_note(problem)]
     elif str(spec) != "none":
-        graph = _with_file(graph, Path(spec))
+        graph = _with_file(graph, Path(spec), notes)
     if notes:
         _weights_metadata(graph)["notes"] = [asdict(note) for note in notes]
     if report is not None:
@@ -98,22 +108,22 @@ def _with_published(
     """A copy with the weights of one published file; appends the notes that go with it."""
     path = fetch_weights(row, cache_folder(cache_dir))
     filled = graph.copy()
-    targets = target_layers(filled)
-    matched_by = _fill_from_keras(filled, targets if row.classifier else targets[:-1], path)
+    has_head = _has_published_classes(graph)
+    fit = _fill(filled, path, without_head=not has_head, headless_file=not row.classifier)
     seed = _weights_metadata(graph).get("seed")
     filled.metadata["weights"] = {
         "source": "url",
         "url": row.url,
         "sha256": file_sha256(path),
         "licence": row.licence,
-        "alpha": row.alpha,
+        "options": dict(row.options),
         "resolution": row.resolution,
-        "classifier": "published" if row.classifier else "random",
-        "matched_by": matched_by,
+        "classifier": "published" if has_head else "random",
+        "matched_by": fit.matched_by,
     }
     _, height, width, _ = graph.shape(graph.inputs[0])
-    filled.metadata["preprocessing"] = PRESETS[row.preprocessing].with_size(height, width).to_metadata()
-    if not row.classifier:
+    filled.metadata["preprocessing"] = row.prepared_for(height, width).to_metadata()
+    if not has_head:
         filled.metadata["weights"]["seed"] = seed
         classes = graph.shape(graph.outputs[0])[-1]
         message = (
@@ -126,39 +136,86 @@ def _with_published(
     return filled
 
 
-def _with_file(graph: Graph, path: Path) -> Graph:
-    """The graph with all weights from a file, whatever its format."""
+def _with_file(graph: Graph, path: Path, notes: list[WeightsNote]) -> Graph:
+    """The graph with all weights from a file, whatever its format; appends the notes that go with it."""
     entry: dict[str, Any] = {"source": "file", "path": path.name}
     try:
         if not path.is_file():
             raise WeightsError(f"no weights file {str(path)!r}; give auto, imagenet, none or the path of a file")
         entry["sha256"] = file_sha256(path)
-        if _is_npz(path):
-            fill_from_npz(graph, path)
-            entry["matched_by"] = "name"
-        else:
-            entry["matched_by"] = _fill_from_keras(graph, target_layers(graph), path)
+        fit = _fill(graph, path)
     except OSError as problem:
         raise WeightsError(f"cannot read {path}: {problem.strerror or problem}") from problem
+    entry["matched_by"] = fit.matched_by
+    if fit.layout is not None:
+        entry["layout"] = fit.layout.title
+        _take_preprocessing(graph, fit.layout, notes)
+    elif fit.matched_by == "class" and _format(path) in STATE_DICTS:
+        message = (
+            "the layers were paired by their order alone, because the file's names are not known: check the accuracy"
+        )
+        notes.append(WeightsNote("paired_by_order", message, warning=True))
     graph.metadata["weights"] = entry
     return graph
 
 
-def _is_npz(path: Path) -> bool:
-    """Whether the file is an archive of arrays; its name decides where its directory cannot be read."""
-    if not is_archive(path):
-        return path.suffix == ".npz"
+def _take_preprocessing(graph: Graph, layout: Layout, notes: list[WeightsNote]) -> None:
+    """Images are to be prepared as for the layout's weights; noted where that is new to the graph."""
+    _, height, width, _ = graph.shape(graph.inputs[0])
+    prepared = PRESETS[layout.preprocessing].with_size(height, width).to_metadata()
+    if graph.metadata.get("preprocessing", prepared) != prepared:
+        message = f"images are prepared as for {layout.title}'s weights (preprocessing {layout.preprocessing})"
+        notes.append(WeightsNote("preprocessing", message, warning=False))
+    graph.metadata["preprocessing"] = prepared
+
+
+# -- formats -----------------------------------------------------------------------------------------------------------
+
+STATE_DICTS = ("torch", "safetensors")
+PICKLE = b"\x80"
+TORCH_SUFFIXES = (".pth", ".pt")
+
+
+def _format(path: Path) -> str:
+    """torch, safetensors, npz or keras: by the file's first bytes, by its name where an archive cannot be read."""
+    if is_archive(path):
+        return _archive_format(path)
+    with path.open("rb") as file:
+        is_pickle = file.read(1) == PICKLE
+    if path.suffix in TORCH_SUFFIXES or (is_pickle and path.suffix != ".safetensors"):
+        return "torch"
+    if is_safetensors(path):
+        return "safetensors"
+    return "npz" if path.suffix == ".npz" else "keras"
+
+
+def _archive_format(path: Path) -> str:
     try:
         with zipfile.ZipFile(path) as archive:
-            return ARCHIVE_WEIGHTS not in archive.namelist() and path.suffix != ".keras"
+            names = archive.namelist()
     except (zipfile.BadZipFile, ValueError, NotImplementedError):
-        return path.suffix == ".npz"
+        return {".npz": "npz", ".pth": "torch", ".pt": "torch"}.get(path.suffix, "keras")
+    if ARCHIVE_WEIGHTS in names or path.suffix == ".keras":
+        return "keras"
+    return "torch" if is_torch_archive(names) or path.suffix in TORCH_SUFFIXES else "npz"
 
 
-def _fill_from_keras(graph: Graph, targets: list[TargetLayer], path: Path) -> str:
-    """Fill the targets' constants; returns by what the layers were matched."""
+def _fill(graph: Graph, path: Path, *, without_head: bool = False, headless_file: bool = False) -> Fit:
+    """Fill the graph from a file; without_head: all but the last layer, which a headless_file does not have."""
     limit = ROOM_FACTOR * sum(t.nbytes for t in graph.constants()) + ROOM_BYTES
+    match _format(path):
+        case "torch":
+            with open_torch_weights(path, limit) as tensors:
+                return fill_from_tensors(graph, tensors, str(path), without_head=without_head)
+        case "safetensors":
+            with open_safetensors(path) as tensors:
+                return fill_from_tensors(graph, tensors, str(path), without_head=without_head)
+        case "npz":
+            return fill_from_npz(graph, path)
     with open_keras_weights(path, limit) as layers:
+        targets = target_layers(graph)
+        if without_head:
+            targets, layers = targets[:-1], layers if headless_file else layers[:-1]
         pairs, matched_by = pair_layers(targets, layers, str(path))
         fill_constants(graph, pairs, str(path))
-    return matched_by
+    return Fit(matched_by, None)

@@ -1,5 +1,7 @@
 """MobileNet V1 and V2 as Keras builds them: layer names, padding and epsilon included, so that its weights fit.
 
+V2 can have PyTorch's padding and epsilon instead.
+
 Structures: arXiv:1704.04861 table 1, arXiv:1801.04381 table 2.
 """
 
@@ -7,13 +9,15 @@ from __future__ import annotations
 
 from edgekit.data.preprocess import KERAS_TF
 from edgekit.errors import ModelError
-from edgekit.graph.builder import CLASSIFIER_GAIN, GraphBuilder
+from edgekit.graph.builder import CLASSIFIER_GAIN, GraphBuilder, Padding
 from edgekit.graph.ir import Graph
 from edgekit.zoo.mobilenet_published import V1_PUBLISHED, V2_PUBLISHED
-from edgekit.zoo.options import ALPHA, CLASSES, RESOLUTION, SEED
+from edgekit.zoo.naming import graph_name
+from edgekit.zoo.options import ALPHA, CLASSES, RESOLUTION, SEED, Option
 from edgekit.zoo.registry import register
 
 EPSILON = 1e-3
+TORCH_EPSILON = 1e-5
 V1_CLASSIFIER_GAIN = (6 * CLASSIFIER_GAIN) ** 2
 """Without residuals, random features of V1 fade to about a sixth; this keeps the random classifier's softmax peaked."""
 
@@ -69,51 +73,67 @@ def mobilenet_v1(*, alpha: float = 1.0, resolution: int = 224, classes: int = 10
     return _finish(b, b.activation(x, "softmax", name="predictions"), resolution)
 
 
+PADDING = Option(
+    "padding",
+    str,
+    "same",
+    "same: Keras's and TFLite's; symmetric: PyTorch's, with its epsilon",
+    choices=("same", "symmetric"),
+)
+
+
 @register(
     "mobilenet_v2",
     paper="arXiv:1801.04381",
-    options=(ALPHA, RESOLUTION, CLASSES, SEED),
+    options=(ALPHA, PADDING, RESOLUTION, CLASSES, SEED),
     published=V2_PUBLISHED,
 )
-def mobilenet_v2(*, alpha: float = 1.0, resolution: int = 224, classes: int = 1000, seed: int = 0) -> Graph:
+def mobilenet_v2(
+    *, alpha: float = 1.0, padding: str = "same", resolution: int = 224, classes: int = 1000, seed: int = 0
+) -> Graph:
     """MobileNet V2: inverted residuals with linear bottlenecks; widths are multiples of 8.
 
     Input (1, resolution, resolution, 3) in [-1, 1], output (1, classes) probabilities. The last convolution grows with
     alpha, but never shrinks. Source: arXiv:1801.04381, table 2.
     """
-    b = GraphBuilder(f"mobilenet_v2_{alpha:g}_{resolution}", (1, resolution, resolution, 3), seed=seed)
-    x = b.conv2d("input", make_divisible(32 * alpha), 3, stride=2, name="Conv1")
-    x = _bn_relu6(b, x, "bn_Conv1", "Conv1_relu")
+    symmetric = padding == "symmetric"
+    name = graph_name("mobilenet_v2", f"{alpha:g}", "symmetric" if symmetric else "", f"{resolution}")
+    epsilon, around = (TORCH_EPSILON, 1) if symmetric else (EPSILON, "same")
+    b = GraphBuilder(name, (1, resolution, resolution, 3), seed=seed)
+    x = b.conv2d("input", make_divisible(32 * alpha), 3, stride=2, padding=around, name="Conv1")
+    x = _bn_relu6(b, x, "bn_Conv1", "Conv1_relu", epsilon)
     block = 0
     for expansion, channels, repeats, first_stride in V2_ROWS:
         for i in range(repeats):
             prefix = f"block_{block}_" if block else "expanded_conv_"
             width = make_divisible(int(channels * alpha))
-            x = _inverted_residual(b, x, expansion, width, first_stride if i == 0 else 1, prefix)
+            x = _inverted_residual(b, x, expansion, width, first_stride if i == 0 else 1, around, epsilon, prefix)
             block += 1
     x = b.conv2d(x, make_divisible(1280 * alpha) if alpha > 1 else 1280, 1, name="Conv_1")
-    x = _bn_relu6(b, x, "Conv_1_bn", "out_relu")
+    x = _bn_relu6(b, x, "Conv_1_bn", "out_relu", epsilon)
     x = b.global_avg_pool(x, name="global_average_pooling2d")
     x = b.dense(x, classes, name="predictions")
     return _finish(b, b.activation(x, "softmax", name="predictions_softmax"), resolution)
 
 
-def _inverted_residual(b: GraphBuilder, x: str, expansion: int, width: int, stride: int, prefix: str) -> str:
+def _inverted_residual(
+    b: GraphBuilder, x: str, expansion: int, width: int, stride: int, padding: Padding, epsilon: float, prefix: str
+) -> str:
     """Expand (not by 1), filter per channel, project without activation; add the input where shapes allow."""
     y, channels = x, b.channels(x)
     if expansion > 1:
         y = b.conv2d(y, expansion * channels, 1, name=f"{prefix}expand")
-        y = _bn_relu6(b, y, f"{prefix}expand_BN", f"{prefix}expand_relu")
+        y = _bn_relu6(b, y, f"{prefix}expand_BN", f"{prefix}expand_relu", epsilon)
     # Keras pads by hand before a stride of 2, by a rule that is SAME for 3x3 windows: (0, 1) if even, (1, 1) if odd.
-    y = b.depthwise(y, 3, stride=stride, name=f"{prefix}depthwise")
-    y = _bn_relu6(b, y, f"{prefix}depthwise_BN", f"{prefix}depthwise_relu")
+    y = b.depthwise(y, 3, stride=stride, padding=padding, name=f"{prefix}depthwise")
+    y = _bn_relu6(b, y, f"{prefix}depthwise_BN", f"{prefix}depthwise_relu", epsilon)
     y = b.conv2d(y, width, 1, gain=1.0, name=f"{prefix}project")
-    y = b.batch_norm(y, epsilon=EPSILON, name=f"{prefix}project_BN")
+    y = b.batch_norm(y, epsilon=epsilon, name=f"{prefix}project_BN")
     return b.add(x, y, name=f"{prefix}add") if stride == 1 and channels == width else y
 
 
-def _bn_relu6(b: GraphBuilder, x: str, norm: str, activation: str) -> str:
-    return b.activation(b.batch_norm(x, epsilon=EPSILON, name=norm), "relu6", name=activation)
+def _bn_relu6(b: GraphBuilder, x: str, norm: str, activation: str, epsilon: float = EPSILON) -> str:
+    return b.activation(b.batch_norm(x, epsilon=epsilon, name=norm), "relu6", name=activation)
 
 
 def _v1_width(channels: int, alpha: float) -> int:

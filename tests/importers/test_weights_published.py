@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
+import importlib.util
 import json
 import socket
 import subprocess
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
-from weight_files import keras_layers, randomised, same_weights, write_legacy
+from weight_files import keras_layers, randomised, same_weights, torch_archive, torchvision_tensors, write_legacy
 from weight_server import serve
 
 from edgekit.data.preprocess import PRESETS
 from edgekit.errors import WeightsError
-from edgekit.importers import download, weight_cache
-from edgekit.importers.download import download_hdf5, forget_unreachable
-from edgekit.importers.published import KERAS_HOST, PUBLISHED_WEIGHTS, choose_weights
+from edgekit.importers import download, published, weight_cache
+from edgekit.importers.download import download_weights, forget_unreachable
+from edgekit.importers.published import PUBLISHED_WEIGHTS, choose_weights
+from edgekit.importers.published_keras import HOST as KERAS_HOST
+from edgekit.importers.published_keras import V3_HASHES
+from edgekit.importers.published_row import FileHash
 from edgekit.importers.weight_cache import cache_folder, download_url
 from edgekit.importers.weights import load_weights
-from edgekit.zoo import build_model
+from edgekit.zoo import build_model, model_spec
 
+KERAS = {"padding": "same"}
 V1_FILE, V1_NO_TOP = "mobilenet_2_5_128_tf.h5", "mobilenet_2_5_128_tf_no_top.h5"
 
 
@@ -66,10 +74,34 @@ def load(spec, graph=None, **keywords):
 
 def test_the_table_lists_every_file_once():
     assert sum(row.model == "mobilenet_v1" for row in PUBLISHED_WEIGHTS) == 2 * 16
-    assert sum(row.model == "mobilenet_v2" for row in PUBLISHED_WEIGHTS) == 2 * (4 * 5 + 2)
+    assert sum(row.model == "mobilenet_v2" for row in PUBLISHED_WEIGHTS) == 2 * (4 * 5 + 2) + 2
+    assert sum(row.model == "mobilenet_v3_small" for row in PUBLISHED_WEIGHTS) == 3 + 1
+    assert sum(row.model == "mobilenet_v3_large" for row in PUBLISHED_WEIGHTS) == 3 + 2
+    assert sum(row.model == "shufflenet_v2" for row in PUBLISHED_WEIGHTS) == 4
+    assert sum(row.model == "squeezenet" for row in PUBLISHED_WEIGHTS) == 2
     assert len({row.file_name for row in PUBLISHED_WEIGHTS}) == len(PUBLISHED_WEIGHTS)
     assert {row.preprocessing for row in PUBLISHED_WEIGHTS} <= set(PRESETS)
-    assert {row.licence for row in PUBLISHED_WEIGHTS} == {"Apache-2.0"}
+    assert {row.licence for row in PUBLISHED_WEIGHTS} == {"Apache-2.0", "BSD-3-Clause"}
+
+
+@pytest.mark.parametrize("row", PUBLISHED_WEIGHTS, ids=lambda row: row.file_name)
+def test_every_row_names_options_that_its_model_has(row):
+    known = {option.name: option for option in model_spec(row.model).options}
+    assert {name: known[name].check(value) for name, value in row.options.items()} == dict(row.options)
+
+
+def test_hashes_of_v3_are_those_of_keras():
+    """Read from its code: importing it takes seconds."""
+    found = importlib.util.find_spec("keras")
+    if found is None:
+        pytest.skip("Keras is not installed")
+    code = (Path(found.origin).parent / "src/applications/mobilenet_v3.py").read_text()
+    (table,) = (
+        ast.literal_eval(node.value)
+        for node in ast.parse(code).body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "WEIGHTS_HASHES"
+    )
+    assert {name: hashes[0] for name, hashes in table.items()} == V3_HASHES
 
 
 @pytest.mark.parametrize(
@@ -92,17 +124,83 @@ def test_the_table_lists_every_file_once():
     ],
 )
 def test_the_file_of_that_alpha_and_the_nearest_resolution_is_chosen(model, alpha, resolution, classifier, path):
-    assert choose_weights(model, alpha, resolution, classifier=classifier).url == f"{KERAS_HOST}/{path}"
+    assert (
+        choose_weights(model, {"alpha": alpha, **KERAS}, resolution, classifier=classifier).url
+        == f"{KERAS_HOST}/{path}"
+    )
 
 
-def test_an_alpha_that_nobody_trained_lists_those_that_there_are():
-    with pytest.raises(WeightsError, match=r"mobilenet_v1 with alpha 0\.6; there are 1, 0\.75, 0\.5, 0\.25"):
-        choose_weights("mobilenet_v1", 0.6, 224, classifier=True)
+@pytest.mark.parametrize(
+    ("model", "options", "message"),
+    [
+        (
+            "mobilenet_v1",
+            {"alpha": 0.6},
+            r"mobilenet_v1 with alpha 0\.6; there are some with alpha 1, 0\.75, 0\.5, 0\.25; use --alpha 0\.5, ",
+        ),
+        (
+            "shufflenet_v2",
+            {"alpha": 1.0, "unit": "megvii"},
+            "shufflenet_v2 with unit megvii; there are some with unit torchvision; use --unit torchvision, --weights P",
+        ),
+        (
+            "squeezenet",
+            {"version": "1.1", "bypass": "simple", "conv10_padding": 1},
+            "with bypass simple and conv10_padding 1; .* use --bypass none --conv10-padding 0, --weights PATH or none",
+        ),
+        (
+            "mobilenet_v3_small",
+            {"alpha": 0.75, "minimalistic": "off", "padding": "symmetric"},
+            "mobilenet_v3_small with padding symmetric; there are some with padding same; use --padding same, ",
+        ),
+    ],
+)
+def test_a_variant_that_nobody_trained_is_told_the_nearest(model, options, message):
+    with pytest.raises(WeightsError, match=message):
+        choose_weights(model, options, 224, classifier=True)
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "name", "short_side"),
+    [
+        ("squeezenet", {"version": "1.0"}, "squeezenet1_0-b66bff10.pth", 256),
+        ("squeezenet", {"version": "1.1"}, "squeezenet1_1-b8a52dc0.pth", 256),
+        ("shufflenet_v2", {"alpha": 0.5, "unit": "torchvision"}, "shufflenetv2_x0.5-f707e7126e.pth", 256),
+        ("shufflenet_v2", {"alpha": 2.0, "unit": "torchvision"}, "shufflenetv2_x2_0-8be3c8ee.pth", 232),
+        ("mobilenet_v2", {"padding": "symmetric"}, "mobilenet_v2-7ebf99e0.pth", 232),
+        ("mobilenet_v3_large", {"padding": "symmetric"}, "mobilenet_v3_large-5c1a4163.pth", 232),
+        ("mobilenet_v3_small", {"padding": "symmetric"}, "mobilenet_v3_small-047dcff4.pth", 256),
+        (
+            "mobilenet_v3_small",
+            {"minimalistic": "on"},
+            "weights_mobilenet_v3_small_minimalistic_224_1.0_float.h5",
+            None,
+        ),
+        ("mobilenet_v3_large", {"alpha": 0.75}, "weights_mobilenet_v3_large_224_0.75_float.h5", None),
+    ],
+)
+def test_options_choose_the_file(model, options, name, short_side):
+    graph = build_model(model, resolution=224, **options)
+    row = choose_weights(model, graph.metadata["model"], 224, classifier=True)
+    assert (row.file_name, row.prepared_for(224, 224).short_side) == (name, short_side)
+    assert row.file_hash is not None
+
+
+def test_a_files_name_chooses_among_recipes():
+    options = {"alpha": 1.0, "padding": "symmetric"}
+    row = choose_weights("mobilenet_v2", options, 224, classifier=True, file_name="mobilenet_v2-b0353104.pth")
+    assert row.prepared_for(224, 224).short_side == 256
+    with pytest.raises(WeightsError, match=r"mobilenet_v2 with padding same; .*use --padding symmetric"):
+        choose_weights("mobilenet_v2", {"padding": "same"}, 224, classifier=True, file_name="mobilenet_v2-b0353104.pth")
+    with pytest.raises(
+        WeightsError, match=r"no ImageNet weights are published for lenet as mobilenet_v2-b0353104\.pth"
+    ):
+        choose_weights("lenet", {}, 224, classifier=True, file_name="mobilenet_v2-b0353104.pth")
 
 
 def test_a_model_without_published_weights_says_so():
     with pytest.raises(WeightsError, match="no ImageNet weights are published for lenet; use --weights PATH or none"):
-        choose_weights("lenet", 1.0, 28, classifier=True)
+        choose_weights("lenet", {}, 28, classifier=True)
 
 
 # -- where files lie ---------------------------------------------------------------------------------------------------
@@ -117,7 +215,7 @@ def test_cache_folder_is_given_or_from_the_environment_or_the_platforms(monkeypa
 
 
 def test_a_mirror_replaces_the_publishers_address(monkeypatch):
-    row = choose_weights("mobilenet_v1", 1.0, 224, classifier=True)
+    row = choose_weights("mobilenet_v1", {"alpha": 1.0}, 224, classifier=True)
     monkeypatch.delenv("EDGEKIT_WEIGHTS_URL", raising=False)
     assert download_url(row) == row.url
     monkeypatch.setenv("EDGEKIT_WEIGHTS_URL", "http://mirror.example/files/")
@@ -140,7 +238,7 @@ def test_published_weights_are_downloaded_once_and_told_in_the_metadata(server, 
         "url": f"{KERAS_HOST}/mobilenet/{V1_FILE}",
         "sha256": digest,
         "licence": "Apache-2.0",
-        "alpha": 0.25,
+        "options": {"alpha": 0.25},
         "resolution": 128,
         "classifier": "published",
         "matched_by": "name",
@@ -275,14 +373,14 @@ def test_a_hash_that_differs_is_refused(server, tmp_path):
     with pytest.raises(
         WeightsError, match=r"sha256 is [0-9a-f]{16}\.\.\., should be 0{16}\.\.\.; the file is not the pub"
     ):
-        download_hdf5(f"{server.url}/{V1_FILE}", tmp_path / "x.h5", sha256="0" * 64)
+        download_weights(f"{server.url}/{V1_FILE}", tmp_path / "x.h5", file_hash=FileHash("sha256", "0" * 64))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_download_that_never_ends_is_stopped(server, tmp_path, monkeypatch):
     monkeypatch.setattr(download, "MAX_BYTES", 1000)
     with pytest.raises(WeightsError, match="more than 1000 bytes; this is no weights file"):
-        download_hdf5(f"{server.url}/{V1_FILE}", tmp_path / "x.h5")
+        download_weights(f"{server.url}/{V1_FILE}", tmp_path / "x.h5")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -323,7 +421,7 @@ def test_a_damaged_cache_without_a_network_is_named(server, tmp_path):
     (tmp_path / "cache" / V1_FILE).write_bytes(b"rotten")
     server.mode = "missing"
     with pytest.raises(
-        WeightsError, match=r"is damaged in the cache \(its sha256 has changed\) and cannot be downloaded"
+        WeightsError, match=r"is damaged in the cache \(its hash has changed\) and cannot be downloaded"
     ):
         load("imagenet")
 
@@ -342,8 +440,11 @@ def test_a_file_put_into_the_cache_by_hand_is_used_and_guarded_from_then_on(serv
 def test_a_published_hash_outweighs_the_caches_own(tmp_path):
     path = tmp_path / "x.h5"
     path.write_bytes(b"data")
-    assert weight_cache._is_intact(path, hashlib.sha256(b"data").hexdigest())
-    assert not weight_cache._is_intact(path, "0" * 64)
+    digest = hashlib.sha256(b"data").hexdigest()
+    assert weight_cache._is_intact(path, FileHash("sha256", digest))
+    assert weight_cache._is_intact(path, FileHash("sha256", digest[:8]))
+    assert weight_cache._is_intact(path, FileHash("md5", hashlib.md5(b"data").hexdigest()))
+    assert not weight_cache._is_intact(path, FileHash("sha256", "0" * 8))
 
 
 # -- progress ----------------------------------------------------------------------------------------------------------
@@ -369,8 +470,110 @@ def test_waiting_for_a_silent_server_keeps_no_process_alive(server):
     code = (
         "from edgekit.importers import download; from edgekit.errors import WeightsError; from pathlib import Path\n"
         "download.ANSWER_PATIENCE_S, download.STALL_PATIENCE_S = 0.3, 500\n"
-        f"try: download.download_hdf5({server.url!r} + '/x.h5', Path('x.h5'))\n"
+        f"try: download.download_weights({server.url!r} + '/x.h5', Path('x.h5'))\n"
         "except WeightsError as problem: print(problem)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert "the server cannot be reached" in done.stdout
+
+
+# -- PyTorch's files ---------------------------------------------------------------------------------------------------
+
+TORCH_FILE = "squeezenet1_1-b8a52dc0.pth"
+
+
+def squeezenet(seed=0, **options):
+    return build_model("squeezenet", **{"version": "1.1", "resolution": 64, "seed": seed, **options})
+
+
+@pytest.fixture(scope="session")
+def torch_bytes(tmp_path_factory):
+    path = tmp_path_factory.mktemp("torch") / TORCH_FILE
+    torch_archive(path, torchvision_tensors(randomised(squeezenet(seed=9), 9)))
+    return path.read_bytes()
+
+
+@pytest.fixture
+def torch_server(server, torch_bytes, monkeypatch):
+    """Serves a file in the place of torchvision's; the table is told the beginning of its hash."""
+    digest = hashlib.sha256(torch_bytes).hexdigest()[:8]
+    rows = tuple(
+        replace(row, file_hash=FileHash("sha256", digest)) if row.file_name == TORCH_FILE else row
+        for row in PUBLISHED_WEIGHTS
+    )
+    monkeypatch.setattr(published, "PUBLISHED_WEIGHTS", rows)
+    server.files = {TORCH_FILE: torch_bytes}
+    return server
+
+
+@pytest.mark.parametrize("spec", ["auto", "imagenet", TORCH_FILE])
+def test_a_state_dict_is_downloaded_checked_by_its_hashs_beginning_and_told(torch_server, spec):
+    graph, notes = load(spec, squeezenet())
+    assert same_weights(graph, randomised(squeezenet(seed=9), 9))
+    assert [note.kind for note in notes] == ["other_resolution"]
+    entry = graph.metadata["weights"]
+    assert (entry["url"], entry["licence"]) == (f"https://download.pytorch.org/models/{TORCH_FILE}", "BSD-3-Clause")
+    assert (entry["options"]["version"], entry["matched_by"]) == ("1.1", "name")
+    assert graph.metadata["preprocessing"] == PRESETS["torch"].with_size(64, 64).to_metadata()
+    json.dumps(graph.metadata)
+    load(spec, squeezenet())
+    assert torch_server.asked == [TORCH_FILE]
+
+
+def test_a_state_dict_with_classifier_serves_other_classes(torch_server):
+    graph, notes = load("imagenet", squeezenet(classes=7))
+    assert [note.kind for note in notes] == ["random_classifier", "other_resolution"]
+    body, head = "fire9/expand3x3/kernel", "conv10/kernel"
+    np.testing.assert_array_equal(graph.tensor(body).array, squeezenet(seed=9).tensor(body).array)
+    np.testing.assert_array_equal(graph.tensor(head).array, squeezenet(classes=7).tensor(head).array)
+
+
+@pytest.mark.parametrize(
+    ("mode", "message"),
+    [
+        ("truncated", "the download broke off|the download ended after"),
+        ("page", "the server sent no PyTorch file; is there a log-in page in between"),
+    ],
+)
+def test_a_state_dict_cut_short_or_replaced_is_not_kept(torch_server, tmp_path, mode, message):
+    torch_server.mode = mode
+    with pytest.raises(WeightsError, match=message):
+        load("imagenet", squeezenet())
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_a_state_dict_whose_hash_begins_otherwise_is_refused(server, torch_bytes, tmp_path):
+    server.files = {TORCH_FILE: torch_bytes}
+    with pytest.raises(
+        WeightsError, match=r"sha256 is [0-9a-f]{8}\.\.\., should be b8a52dc0\.\.\.; the file is not the pub"
+    ):
+        load("imagenet", squeezenet())
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_auto_without_the_options_that_have_weights_says_which_have(server):
+    _, notes = load("auto", build_model("shufflenet_v2", alpha=0.5, resolution=64))
+    assert [(note.kind, note.warning) for note in notes] == [("random_weights", True)]
+    assert "with unit megvii; there are some with unit torchvision; use --unit torchvision" in notes[0].message
+    assert server.asked == []
+
+
+def test_a_keras_file_with_classifier_serves_other_classes(server, monkeypatch, tmp_path):
+    """MobileNet V3: the published file without classifier lacks `conv_2` too. Its own names are not ours."""
+
+    def small(**options):
+        return build_model("mobilenet_v3_small", resolution=32, **options)
+
+    layers = keras_layers(randomised(small(seed=9), 9))
+    renamed = [(f"theirs_{i}", kind, arrays) for i, (_, kind, arrays) in enumerate(layers)]
+    row = choose_weights("mobilenet_v3_small", {}, 224, classifier=True)
+    data = write_legacy(tmp_path / "w.h5", renamed).read_bytes()
+    own_hash = FileHash("md5", hashlib.md5(data).hexdigest())
+    monkeypatch.setattr(published, "PUBLISHED_WEIGHTS", (replace(row, file_hash=own_hash),))
+    server.files = {row.file_name: data}
+    for classes in (1000, 7):
+        graph, _ = load("imagenet", small(classes=classes))
+        assert graph.metadata["weights"]["matched_by"] == "order"
+        for name in ("conv_2/kernel", "expanded_conv_10_project_bn/mean"):
+            expected = randomised(small(seed=9), 9).tensor(name).array
+            np.testing.assert_array_equal(graph.tensor(name).array, expected)

@@ -14,6 +14,7 @@ import h5py
 import numpy as np
 
 from edgekit.graph import Graph, GraphBuilder
+from edgekit.importers.stored import target_layers
 
 Layer = tuple[str, str, list[tuple[str, np.ndarray]]]
 """A layer's name, its class in snake case, and its arrays by Keras's names, in Keras's layout and order."""
@@ -52,11 +53,13 @@ def keras_layers(graph: Graph) -> list[Layer]:
     """The graph's weights as Keras would hold them."""
     found: list[Layer] = []
     for node in graph.nodes:
+        if node.op not in ("batch_norm", "conv2d", "dense"):
+            continue
         arrays = [graph.tensor(name).array for name in node.inputs[1:]]
         if node.op == "batch_norm":
             roles = ("gamma", "beta", "moving_mean", "moving_variance")
             found.append((node.name, "batch_normalization", list(zip(roles, arrays, strict=True))))
-        elif node.op in ("conv2d", "dense"):
+        else:
             kind, kernel_name = node.op, "kernel"
             if node.op == "conv2d" and node.attrs["groups"] > 1:
                 kind, kernel_name = "depthwise_conv2d", "depthwise_kernel"
@@ -123,3 +126,63 @@ def write_archive(path: Path, layers: Sequence[Layer], *, names: bool = True, co
 def same_weights(left: Graph, right: Graph) -> bool:
     pairs = zip(left.constants(), right.constants(), strict=True)
     return all(a.name == b.name and np.array_equal(a.array, b.array) for a, b in pairs)
+
+
+# -- PyTorch's archives, written without PyTorch -----------------------------------------------------------------------
+
+
+def torchvision_tensors(graph: Graph) -> dict[str, np.ndarray]:
+    """The graph's weights as torchvision's state dict of that model would hold them."""
+    from edgekit.importers.torch_layouts import LAYOUTS
+    from edgekit.importers.torch_weights import _file_names, _in_file_form
+
+    model = graph.metadata["model"]
+    layout = next(row for row in LAYOUTS if (row.model, row.title) == (model["name"], "torchvision"))
+    targets = [_in_file_form(graph, target) for target in target_layers(graph)]
+    found = {}
+    for constant, name in _file_names(targets, layout, model).items():
+        array = graph.tensor(constant).array
+        found[name] = array.transpose(3, 2, 0, 1) if array.ndim == 4 else array.T
+    return found
+
+
+def torch_pickle(tensors: dict[str, tuple[int, ...]]) -> bytes:
+    """The pickle of a state dict of float32 tensors of those shapes: tensor i is the whole of storage i."""
+    out = [b"\x80\x02}("]
+    for i, (name, shape) in enumerate(tensors.items()):
+        count = int(np.prod(shape))
+        strides = [int(np.prod(shape[axis + 1 :])) for axis in range(len(shape))]
+        out += [text(name), b"ctorch._utils\n_rebuild_tensor_v2\n(("]
+        out += [
+            text("storage"),
+            b"ctorch\nFloatStorage\n",
+            text(str(i)),
+            text("cpu"),
+            integer(count),
+            b"tQ",
+            integer(0),
+        ]
+        out += [b"(", *map(integer, shape), b"t(", *map(integer, strides), b"t\x89"]
+        out += [b"ccollections\nOrderedDict\n)RtR"]
+    return b"".join([*out, b"u."])
+
+
+def text(value: str) -> bytes:
+    """The opcode that pushes a text."""
+    data = value.encode()
+    return b"X" + len(data).to_bytes(4, "little") + data
+
+
+def integer(value: int) -> bytes:
+    """The opcode that pushes an integer."""
+    return b"J" + value.to_bytes(4, "little", signed=True)
+
+
+def torch_archive(path: Path, tensors: dict[str, np.ndarray]) -> Path:
+    """What torch.save makes of float32 tensors."""
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/data.pkl", torch_pickle({name: array.shape for name, array in tensors.items()}))
+        archive.writestr("archive/byteorder", "little")
+        for i, array in enumerate(tensors.values()):
+            archive.writestr(f"archive/data/{i}", np.ascontiguousarray(array, "<f4").tobytes())
+    return path

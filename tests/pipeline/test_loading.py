@@ -111,7 +111,7 @@ def test_auto_where_no_weights_are_published_says_what_there_is(no_network: Path
     assert listener.warnings == ["the weights are RANDOM and the predictions worthless"]
     ((title, circumstances),) = listener.steps
     assert title == "weights"
-    assert "there are 1.4, 1.3, 1, 0.75, 0.5, 0.35" in circumstances
+    assert "there are some with alpha 1.4, 1.3, 1, 0.75, 0.5, 0.35" in circumstances
     assert graph.metadata["weights"]["notes"][0]["message"] == listener.warnings[0]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +14,15 @@ from edgekit.export.onnx import onnx_bytes
 from edgekit.export.tflite import tflite_bytes
 from edgekit.graph import Graph
 from edgekit.graph.ir import Array
+from edgekit.importers.weights import load_weights
 from edgekit.passes import apply_passes
 from edgekit.pipeline.float_runner import float_runner
 from edgekit.quantize.assign import QuantizeOptions, quantize_graph
 from edgekit.quantize.calibrate import calibrate, observed_tensors
 from edgekit.quantize.equalize import equalize_channels
 from edgekit.runtime import Session
+from edgekit.zoo.squeezenet import squeezenet as build_squeezenet
 
-BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 CALIBRATION, TEST = 30, 60
 
 
@@ -31,13 +31,7 @@ def squeezenet(data_dir: Path) -> Graph:
     file = data_dir / "squeezenet_v1.0_imagenet.npz"
     if not file.exists():
         pytest.skip(f"real weights not found: {file.name} is not in the data folder")
-    sys.path.insert(0, str(BENCHMARKS))
-    try:
-        from squeezenet_caffe import squeezenet_graph
-    finally:
-        sys.path.remove(str(BENCHMARKS))
-    with np.load(file) as weights:
-        graph = squeezenet_graph(weights)
+    graph = load_weights(build_squeezenet(conv10_padding=1), file)
     (softmax,) = (node for node in graph.nodes if node.op == "softmax")
     graph.outputs = softmax.inputs
     return apply_passes(graph)[0]

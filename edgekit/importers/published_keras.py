@@ -1,0 +1,65 @@
+"""Published weights of keras.applications. Names, sizes and hashes: its code (Keras 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from edgekit.importers.published_row import FileHash, PublishedWeights, Value
+
+HOST = "https://storage.googleapis.com/tensorflow/keras-applications"
+
+V3_HASHES = {
+    "large_224_1.0_float": "59e551e166be033d707958cf9e29a6a7",
+    "large_224_0.75_float": "765b44a33ad4005b3ac83185abf1d0eb",
+    "large_minimalistic_224_1.0_float": "675e7b876c45c57e9e63e6d90a36599c",
+    "small_224_1.0_float": "8768d4c2e7dee89b9d02b2d03d65d862",
+    "small_224_0.75_float": "cb65d4e5be93758266aa0a7f2c6708b7",
+    "small_minimalistic_224_1.0_float": "99cd97fb2fcdad2bf028eb838de69e37",
+}
+"""md5 of the files with classifier. Those without lack `conv_2` too, so they are no use here."""
+
+
+def keras_rows() -> Iterator[PublishedWeights]:
+    """MobileNet V1, V2 and V3."""
+    yield from _mobilenet_v1_rows()
+    yield from _mobilenet_v2_rows()
+    yield from _mobilenet_v3_rows()
+
+
+def _row(
+    model: str, options: Mapping[str, Value], resolution: int, classifier: bool, path: str, md5: str | None = None
+) -> PublishedWeights:
+    file_hash = None if md5 is None else FileHash("md5", md5)
+    return PublishedWeights(
+        model, options, resolution, classifier, f"{HOST}/{path}", file_hash, "keras_tf", "Apache-2.0"
+    )
+
+
+def _mobilenet_v1_rows() -> Iterator[PublishedWeights]:
+    texts = {1.0: "1_0", 0.75: "7_5", 0.5: "5_0", 0.25: "2_5"}
+    for alpha, text in texts.items():
+        for size in (224, 192, 160, 128):
+            stem = f"mobilenet/mobilenet_{text}_{size}_tf"
+            yield _row("mobilenet_v1", {"alpha": alpha}, size, True, f"{stem}.h5")
+            yield _row("mobilenet_v1", {"alpha": alpha}, size, False, f"{stem}_no_top.h5")
+
+
+def _mobilenet_v2_rows() -> Iterator[PublishedWeights]:
+    stem = "mobilenet_v2/mobilenet_v2_weights_tf_dim_ordering_tf_kernels"
+    for alpha in (1.4, 1.3, 1.0, 0.75, 0.5, 0.35):
+        options: dict[str, Value] = {"alpha": alpha, "padding": "same"}
+        for size in (224,) if alpha > 1 else (224, 192, 160, 128, 96):
+            yield _row("mobilenet_v2", options, size, True, f"{stem}_{alpha}_{size}.h5")
+            yield _row("mobilenet_v2", options, size, False, f"{stem}_{alpha}_{size}_no_top.h5")
+
+
+def _mobilenet_v3_rows() -> Iterator[PublishedWeights]:
+    for name, md5 in V3_HASHES.items():
+        minimalistic = "on" if "minimalistic" in name else "off"
+        options: dict[str, Value] = {
+            "alpha": float(name.split("_")[-2]),
+            "minimalistic": minimalistic,
+            "padding": "same",
+        }
+        model = f"mobilenet_v3_{name.partition('_')[0]}"
+        yield _row(model, options, 224, True, f"mobilenet_v3/weights_mobilenet_v3_{name}.h5", md5)
