@@ -28,7 +28,12 @@ IO = ("int8", "uint8", "float32")
 @click.option("--int8", "int8", is_flag=True, help="Quantize weights and activations to int8.")
 @click.option("--fp16", "fp16", is_flag=True, help="Store the weights as float16.")
 @click.option("--format", "formats", default="tflite,onnx", show_default=True, help="Which files to write.")
-@click.option("--weights", default="auto", show_default=True, help="auto, imagenet, none, or a .h5/.keras/.npz file.")
+@click.option(
+    "--weights",
+    default="auto",
+    show_default=True,
+    help="auto, imagenet, none, or a file: .h5, .keras, .npz, .pth, .safetensors.",
+)
 @click.option("--calibration", help="Images for int8 ranges and the comparison: folder, .npz, synthetic[:SEED].")
 @click.option("--calibration-images", type=Number(int), default=100, show_default=True, help="Use at most this many.")
 @click.option("--ranges", type=click.Choice(RANGES), default="mse", show_default=True, help="Activation ranges.")
