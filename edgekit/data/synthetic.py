@@ -27,9 +27,6 @@ FIELD_SIDE = 512
 SPECTRUM_EXPONENT = 1.2
 """Amplitude falls as 1 / frequency to this power; 1.26 is measured on the same photographs, edges included."""
 LEAVES = 110
-SCENE_IMAGES = 2
-"""Images that share the shapes of one scene, which take longest to draw; each has its own view, colours, textures and
-exposure."""
 LEAF_RADII = (6.0, 140.0)
 """The least and the greatest half axis, in pixels."""
 
@@ -50,11 +47,10 @@ CONTRAST, CONTRAST_SPREAD = 62.0, 0.3
 GRID = np.arange(SIDE, dtype=np.float32)
 
 Rng = np.random.Generator
-Array = npt.NDArray[Any]
 
 
 class SyntheticSource:
-    """An endless row of images: image i depends on the seed and on i alone, and shows scene i // SCENE_IMAGES.
+    """An endless row of images: image i depends on the seed and on i alone.
 
     The same seed gives the same images wherever numpy gives the same numbers. Labels are None.
     """
@@ -92,9 +88,7 @@ class SyntheticSource:
 
         field = noise_field(np.random.default_rng([self.seed, 0]))
         for index in range(count):
-            if index % SCENE_IMAGES == 0:
-                scene = make_scene(np.random.default_rng([self.seed, 2, index // SCENE_IMAGES]))
-            pixels = make_image(np.random.default_rng([self.seed, 1, index]), scene, field)
+            pixels = make_image(np.random.default_rng([self.seed, 1, index]), field)
             name = f"{self.name}[{index}]"
             log.use(name, pixels.data)
             yield Sample(preprocessing.apply(Image.fromarray(pixels)), None, name)
@@ -117,9 +111,9 @@ def noise_field(rng: Rng) -> FloatArray:
     return np.ascontiguousarray(mixed, np.float32)
 
 
-def make_image(rng: Rng, scene: npt.NDArray[np.uint8], field: FloatArray) -> npt.NDArray[np.uint8]:
-    """One image, uint8 (SIDE, SIDE, 3), of a scene, with textures from a noise field."""
-    leaves = np.ascontiguousarray(_turned(rng, scene))
+def make_image(rng: Rng, field: FloatArray) -> npt.NDArray[np.uint8]:
+    """One image, uint8 (SIDE, SIDE, 3), from a noise field."""
+    leaves = _leaf_map(rng)
     colours = (rng.standard_normal((LEAVES + 1, 3)) @ _relative(WITHIN_IMAGE)).astype(np.float32)
     roughness = np.minimum(rng.exponential(ROUGHNESS, LEAVES + 1), 1.5).astype(np.float32)
     values = _window(rng, field) * roughness.take(leaves)
@@ -135,7 +129,7 @@ def _relative(deviations: FloatArray) -> FloatArray:
     return scaled
 
 
-def make_scene(rng: Rng) -> npt.NDArray[np.uint8]:
+def _leaf_map(rng: Rng) -> npt.NDArray[np.uint8]:
     """Which leaf is on top at each pixel, uint8 (SIDE, SIDE); 0 where there is none.
 
     Leaves are ellipses and rectangles, turned at random.
@@ -184,14 +178,10 @@ def _paint(
 def _window(rng: Rng, field: FloatArray) -> FloatArray:
     """A random part of the field, float32 (3, SIDE, SIDE): a view, sometimes mirrored and turned."""
     top, left = rng.integers(0, FIELD_SIDE - SIDE, 2)
-    return _turned(rng, field[:, top : top + SIDE, left : left + SIDE])
-
-
-def _turned(rng: Rng, planes: Array) -> Array:
-    """A view of (..., rows, columns), sometimes mirrored and turned."""
+    window = field[:, top : top + SIDE, left : left + SIDE]
     mirror_rows, mirror_columns, turned = rng.random(3) < 0.5
-    planes = planes[..., :: -1 if mirror_rows else 1, :: -1 if mirror_columns else 1]
-    return planes.swapaxes(-1, -2) if turned else planes
+    window = window[:, :: -1 if mirror_rows else 1, :: -1 if mirror_columns else 1]
+    return window.swapaxes(1, 2) if turned else window
 
 
 def _expose(rng: Rng, values: FloatArray) -> npt.NDArray[np.uint8]:
