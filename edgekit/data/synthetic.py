@@ -9,7 +9,6 @@ to be in ImageNet photographs with a short side of 256 pixels.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -44,7 +43,9 @@ BETWEEN_IMAGES = np.array([54.3, 20.7, 10.9], np.float32)
 MEAN_COLOUR = np.array([125.4, 119.2, 106.6], np.float32)
 CONTRAST, CONTRAST_SPREAD = 62.0, 0.3
 """Standard deviation of an image's pixels before they are clipped: the median, and how its logarithm is spread."""
-GRID = np.arange(SIDE, dtype=np.float32)
+ELLIPSE = np.exp(2j * np.pi * np.arange(24) / 24)
+RECTANGLE = np.array([1 + 1j, 1 - 1j, -1 - 1j, -1 + 1j])
+"""Outlines of leaves before they are stretched and turned, as complex numbers."""
 
 Rng = np.random.Generator
 
@@ -132,47 +133,26 @@ def _relative(deviations: FloatArray) -> FloatArray:
 def _leaf_map(rng: Rng) -> npt.NDArray[np.uint8]:
     """Which leaf is on top at each pixel, uint8 (SIDE, SIDE); 0 where there is none.
 
-    Leaves are ellipses and rectangles, turned at random.
+    Leaves are ellipses (drawn as polygons) and rectangles, turned at random.
     """
+    from PIL import Image, ImageDraw
+
     least, most = LEAF_RADII
     radii = (least**-2 - rng.random(LEAVES) * (least**-2 - most**-2)) ** -0.5
-    shapes = zip(
-        rng.uniform(0, SIDE, (LEAVES, 2)).tolist(),
-        np.stack([radii, radii * rng.uniform(0.4, 1.0, LEAVES)], axis=1).tolist(),
-        rng.uniform(0, np.pi, LEAVES).tolist(),
-        (rng.random(LEAVES) < 0.5).tolist(),
-        strict=True,
-    )
-    leaves = np.zeros((SIDE, SIDE), np.uint8)
-    for index, shape in enumerate(shapes):
-        _paint(leaves, index + 1, *shape)
-    return leaves
-
-
-def _paint(
-    leaves: npt.NDArray[np.uint8],
-    value: int,
-    centre: list[float],
-    half_axes: list[float],
-    angle: float,
-    is_round: bool,
-) -> None:
-    """Put `value` where an ellipse or a rectangle lies; centre is (row, column)."""
-    reach = half_axes[0] if is_round else math.hypot(*half_axes)
-    top, left = (max(int(c - reach), 0) for c in centre)
-    bottom, right = (min(int(c + reach) + 2, SIDE) for c in centre)
-    down = GRID[top:bottom, None] - np.float32(centre[0])
-    across = GRID[left:right] - np.float32(centre[1])
-    cos, sin = math.cos(angle), math.sin(angle)
-    along = down * np.float32(sin / half_axes[0]) + across * np.float32(cos / half_axes[0])
-    beside = down * np.float32(cos / half_axes[1]) - across * np.float32(sin / half_axes[1])
-    if is_round:
-        along *= along
-        beside *= beside
-        along += beside
-    else:
-        np.maximum(np.abs(along, out=along), np.abs(beside, out=beside), out=along)
-    np.copyto(leaves[top:bottom, left:right], value, where=along < 1, casting="unsafe")
+    across = radii * rng.uniform(0.4, 1.0, LEAVES)
+    centres = rng.uniform(0, SIDE, (LEAVES, 2)) @ np.array([1, 1j])
+    turns = np.exp(1j * rng.uniform(0, np.pi, LEAVES))
+    outlines = [
+        ((shape.real * radii[:, None] + 1j * shape.imag * across[:, None]) * turns[:, None] + centres[:, None])
+        .view(np.float64)
+        .tolist()
+        for shape in (ELLIPSE, RECTANGLE)
+    ]
+    leaves = Image.new("L", (SIDE, SIDE))
+    draw = ImageDraw.Draw(leaves)
+    for index, kind in enumerate((rng.random(LEAVES) < 0.5).astype(int).tolist()):
+        draw.polygon(outlines[kind][index], fill=index + 1)
+    return np.asarray(leaves)
 
 
 def _window(rng: Rng, field: FloatArray) -> FloatArray:

@@ -126,9 +126,16 @@ def export_model(request: ExportRequest, reporter: Reporter | None = None) -> Ex
         known = []
         graph = quantize_model(graph, source, request.int8, recorder, known)
     contents = {fmt: _write(fmt, graph) for fmt in request.formats}
-    verification = _verify(model, contents, source, request, recorder, known)
-    warn_of_skipped(source, recorder)
-    return _finish(request, graph, contents, verification, source_cost, reports, recorder)
+    with ThreadPoolExecutor(1) as pool:  # packs while the files run
+        zipped = pool.map(deflated_size, contents.values())
+        verification = _verify(model, contents, source, request, recorder, known)
+        warn_of_skipped(source, recorder)
+        cost = graph_cost(graph)
+        sizes = {
+            fmt: FileSizes(len(data), zipped_bytes, cost.weight_bytes, cost.peak_activation_bytes)
+            for (fmt, data), zipped_bytes in zip(contents.items(), zipped, strict=True)
+        }
+    return _finish(request, graph, contents, sizes, verification, (source_cost, cost), reports, recorder)
 
 
 def _check_formats(formats: tuple[str, ...]) -> None:
@@ -200,22 +207,22 @@ def _finish(
     request: ExportRequest,
     graph: Graph,
     contents: Mapping[str, bytes],
+    sizes: Mapping[str, FileSizes],
     verification: Verification,
-    source_cost: GraphCost,
+    costs: tuple[GraphCost, GraphCost],
     reports: tuple[PassReport, ...],
     recorder: _Recorder,
 ) -> ExportResult:
     stem = f"{graph.name}_{SUFFIXES[request.precision]}"
-    cost = graph_cost(graph)
     result = ExportResult(
         name=stem,
         files={fmt: request.out / f"{stem}.{fmt}" for fmt in contents},
-        sizes=_sizes(contents, cost),
+        sizes=sizes,
         sha256={fmt: hashlib.sha256(data).hexdigest() for fmt, data in contents.items()},
         manifest=request.out / f"{stem}.json",
         verification=verification,
-        source_cost=source_cost,
-        exported_cost=cost,
+        source_cost=costs[0],
+        exported_cost=costs[1],
         passes=reports,
         metadata=graph.metadata,
         warnings=tuple(recorder.warnings),
@@ -223,12 +230,3 @@ def _finish(
     manifest = json.dumps(result.to_json(), indent=2, sort_keys=True).encode() + b"\n"
     write_all({**{result.files[fmt]: data for fmt, data in contents.items()}, result.manifest: manifest})
     return result
-
-
-def _sizes(contents: Mapping[str, bytes], cost: GraphCost) -> dict[str, FileSizes]:
-    with ThreadPoolExecutor() as pool:
-        zipped = pool.map(deflated_size, contents.values())
-    return {
-        fmt: FileSizes(len(data), size, cost.weight_bytes, cost.peak_activation_bytes)
-        for (fmt, data), size in zip(contents.items(), zipped, strict=True)
-    }

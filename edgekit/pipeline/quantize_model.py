@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from edgekit.data.prefetch import prefetch
+from edgekit.data.prefetch import Prefetch
 from edgekit.data.samples import Source
 from edgekit.graph.ir import Array, Graph
 from edgekit.pipeline.float_runner import LIFETIME, float_runner
@@ -42,7 +41,7 @@ def quantize_model(
     preprocessing = preprocessing_of(graph)
     with reading(source, preprocessing, settings.calibration_images, "calibrating", reporter) as samples:
         run = float_runner(graph, observed, outputs)
-        with closing(prefetch((run(sample.array) for sample in samples), ahead=LIFETIME - 2)) as runs:
+        with Prefetch((run(sample.array) for sample in samples), ahead=LIFETIME - 2) as runs:
             statistics = gather_statistics(graph, runs)
     scaled = 0
     if settings.equalize:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from edgekit.data.prefetch import AHEAD, prefetch
+from edgekit.data.prefetch import AHEAD, Prefetch
 
 
 def threads() -> list[threading.Thread]:
@@ -17,22 +17,31 @@ def threads() -> list[threading.Thread]:
 
 @pytest.mark.parametrize("count", [0, 1, AHEAD, AHEAD + 1, 50])
 def test_all_items_come_in_order(count: int) -> None:
-    assert list(prefetch(iter(range(count)))) == list(range(count))
+    assert list(Prefetch(iter(range(count)))) == list(range(count))
     assert threads() == []
 
 
 def test_items_that_are_none_or_exceptions_are_items() -> None:
     odd = [None, ValueError("an item"), StopIteration, ()]
-    assert list(prefetch(odd)) == odd
+    assert list(Prefetch(odd)) == odd
 
 
-def test_nothing_is_read_before_the_first_item_is_asked_for() -> None:
-    read: list[int] = []
-    items = prefetch(read.append(i) for i in range(3))
-    time.sleep(0.05)
-    assert read == []
-    items.close()
+def test_reading_begins_before_the_first_item_is_asked_for() -> None:
+    begun = threading.Event()
+
+    def source() -> Iterator[int]:
+        begun.set()
+        yield 1
+
+    with Prefetch(source()):
+        assert begun.wait(5)
     assert threads() == []
+
+
+def test_after_the_end_it_stays_at_its_end() -> None:
+    items = Prefetch(iter([1]))
+    assert list(items) == [1]
+    assert list(items) == []
 
 
 def test_only_so_many_items_are_made_ahead() -> None:
@@ -43,7 +52,7 @@ def test_only_so_many_items_are_made_ahead() -> None:
             made.append(i)
             yield i
 
-    items = prefetch(source(), ahead=3)
+    items = Prefetch(source(), ahead=3)
     assert next(items) == 0
     time.sleep(0.3)
     assert len(made) <= 1 + 3 + 1  # handed out, waiting, and in the reader's hand
@@ -58,7 +67,7 @@ def test_the_next_item_is_made_while_the_consumer_works() -> None:
         second.set()
         yield 1
 
-    items = prefetch(source())
+    items = Prefetch(source())
     next(items)
     assert second.wait(5)
     items.close()
@@ -70,7 +79,7 @@ def test_an_error_comes_where_the_item_would_have_come() -> None:
         yield 2
         raise ValueError("the third is broken")
 
-    items = prefetch(source())
+    items = Prefetch(source())
     assert [next(items), next(items)] == [1, 2]
     with pytest.raises(ValueError, match="the third is broken"):
         next(items)
@@ -83,7 +92,7 @@ def test_an_interrupt_in_the_source_reaches_the_consumer() -> None:
         yield 0
 
     with pytest.raises(KeyboardInterrupt):
-        next(prefetch(source()))
+        next(Prefetch(source()))
 
 
 def test_closing_early_stops_the_thread_and_finishes_the_source() -> None:
@@ -95,7 +104,7 @@ def test_closing_early_stops_the_thread_and_finishes_the_source() -> None:
         finally:
             closed.set()
 
-    items = prefetch(source(), ahead=2)
+    items = Prefetch(source(), ahead=2)
     next(items)
     items.close()
     assert threads() == []
