@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import zlib
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from edgekit.errors import GraphError, ModelError, ShapeError
-from edgekit.graph.builder import CLASSIFIER_GAIN, GraphBuilder, ceil_padding, pair, same_padding
+from edgekit.graph.builder import CLASSIFIER_GAIN, RANDOM_PIECE, GraphBuilder, ceil_padding, pair, same_padding
 from edgekit.graph.ops import conv_output_size
 
 SIZES, KERNELS, STRIDES = st.integers(1, 300), st.integers(1, 11), st.integers(1, 5)
@@ -172,3 +173,16 @@ def test_attribute_errors_and_double_names_are_refused():
 def test_finish_validates():
     with pytest.raises(GraphError, match="after building: graph output 'nope' is made by no node"):
         GraphBuilder("s", (1, 2)).finish("nope")
+
+
+# -- random numbers ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, RANDOM_PIECE - 1, RANDOM_PIECE, RANDOM_PIECE + 1, 2 * RANDOM_PIECE + 5])
+@pytest.mark.parametrize("variance", [1e-6, 0.3, 17.0])
+def test_random_weights_are_numpys_float32_draws(size, variance):
+    b = GraphBuilder("g", seed=3)
+    ours = b.graph.tensor(b.random("w", (1, size), variance)).array
+    unit = np.random.default_rng([3, zlib.crc32(b"w")]).random((1, size), np.float32) * np.float32(2) - np.float32(1)
+    np.testing.assert_array_equal(ours, unit * np.float32(math.sqrt(3 * variance)))
+    assert (ours.dtype, ours.flags.writeable) == (np.float32, False)
