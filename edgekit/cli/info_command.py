@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @click.command(name="info", cls=ZooCommand)
 @model_options
-@click.option("--layers", is_flag=True, help="One row a layer.")
+@click.option("--layers", is_flag=True, help="One row a layer, with ShuffleNet V2's guidelines as remarks.")
 @json_option
 def command(
     model: str,
@@ -33,22 +33,30 @@ def command(
     """Show parameters, MACs, bytes, memory access and peak memory of MODEL (a zoo name or an .onnx file)."""
     from dataclasses import asdict
 
-    from edgekit.cli.console import print_json
+    from edgekit.cli.console import out, print_json
     from edgekit.graph.cost import graph_cost
+    from edgekit.graph.guidelines import check_guidelines
     from edgekit.pipeline.model import ModelRequest, load_model
     from edgekit.pipeline.reporter import SilentReporter
 
     shape = {**zoo_options(alpha, resolution, rho, classes), **family}
     # Counts depend neither on the weights, so that none are fetched, nor on how images are normalized.
     graph = load_model(ModelRequest(model, shape, "none", seed, input_shape=input_shape), SilentReporter())
-    cost = graph_cost(graph)
+    cost, report = graph_cost(graph), check_guidelines(graph) if layers else None
     if as_json:
         document = {"name": graph.name, "input": list(graph.shape(graph.inputs[0])), **asdict(cost)}
-        print_json(document if layers else {k: v for k, v in document.items() if k != "nodes"})
+        if report is None:
+            del document["nodes"]
+        else:
+            document["guidelines"] = report.to_json()
+        print_json(document)
         return
     _print_totals(graph, cost)
-    if layers:
-        _print_layers(cost)
+    if report is not None:
+        from edgekit.cli.layer_table import print_layers
+
+        out.print()
+        print_layers(cost, report)
 
 
 def _print_totals(graph: Graph, cost: GraphCost) -> None:
@@ -66,21 +74,3 @@ def _print_totals(graph: Graph, cost: GraphCost) -> None:
         ("peak activations, float32", size_text(cost.peak_activation_bytes)),
     ]
     print_table([graph.name, ""], rows)
-
-
-def _print_layers(cost: GraphCost) -> None:
-    from edgekit.cli.console import out, print_table, size_text
-
-    out.print()
-    rows = [
-        (
-            row.name,
-            row.op,
-            "x".join(str(d) for d in row.output_shape[1:]),
-            f"{row.parameters:,}",
-            f"{row.macs / 1e6:,.2f}",
-            size_text(row.memory_access_bytes),
-        )
-        for row in cost.nodes
-    ]
-    print_table(["layer", "op", "output", "parameters", "M MACs", "memory access"], rows, text=("op", "output"))

@@ -6,14 +6,20 @@ from dataclasses import dataclass
 
 from edgekit.graph.ir import Graph, Node
 from edgekit.graph.ops import op_spec
+from edgekit.graph.text import form_text
 
 
 @dataclass(frozen=True, slots=True)
 class NodeCost:
-    """One node. macs: multiply-adds of its weights. read/written: bytes of activations and weights moved, each once."""
+    """One node. macs: multiply-adds of its weights. read/written: bytes of activations and weights moved, each once.
+
+    form: window, stride and groups in short. input_shape: of its first input.
+    """
 
     name: str
     op: str
+    form: str
+    input_shape: tuple[int, ...]
     output_shape: tuple[int, ...]
     parameters: int
     macs: int
@@ -65,6 +71,8 @@ def node_cost(graph: Graph, node: Node) -> NodeCost:
     return NodeCost(
         name=node.name,
         op=node.op,
+        form=form_text(graph, node),
+        input_shape=inputs[0].shape,
         output_shape=outputs[0].shape,
         parameters=sum(t.size for t in inputs if t.is_constant and t.name not in untrained),
         macs=spec.macs([t.shape for t in inputs], [t.shape for t in outputs]) if spec.macs else 0,
@@ -75,17 +83,19 @@ def node_cost(graph: Graph, node: Node) -> NodeCost:
 
 def peak_activation_bytes(graph: Graph) -> int:
     """The most bytes of activations that live at once when nodes run in order."""
-    last_use = {name: len(graph.nodes) for name in graph.outputs}
+    last_use = dict.fromkeys(graph.inputs, 0)
     for position, node in enumerate(graph.nodes):
-        for name in node.inputs:
-            last_use.setdefault(name, position)
-            last_use[name] = max(last_use[name], position)
-    live = {name: graph.tensor(name).nbytes for name in graph.inputs}
-    peak = sum(live.values())
-    for position, node in enumerate(graph.nodes):
-        live.update({name: graph.tensor(name).nbytes for name in node.outputs})
-        peak = max(peak, sum(live.values()))
-        live = {name: size for name, size in live.items() if last_use.get(name, -1) > position}
+        last_use.update((name, position) for name in node.inputs if name in last_use)  # constants are not in it
+        last_use.update((name, position) for name in node.outputs)
+    last_use.update((name, len(graph.nodes)) for name in graph.outputs)
+    freed = [0] * (len(graph.nodes) + 1)
+    for name, position in last_use.items():
+        freed[position] += graph.tensor(name).nbytes
+    live = peak = sum(graph.tensor(name).nbytes for name in graph.inputs)
+    for node, dying in zip(graph.nodes, freed, strict=False):
+        live += sum(graph.tensor(name).nbytes for name in node.outputs)
+        peak = max(peak, live)
+        live -= dying
     return peak
 
 

@@ -21,6 +21,23 @@ def graph_text(graph: Graph, *, weights: bool = True) -> str:
     return "\n".join(lines) + "\n"
 
 
+def form_text(graph: Graph, node: Node) -> str:
+    """A node's window, stride, dilation and groups, in short: `3x3/2 g8`, `dw` for depthwise; empty without these."""
+    attrs = node.attrs
+    convolves = node.op == "conv2d"
+    window = graph.shape(node.inputs[1])[:2] if convolves else attrs.get("kernel")
+    words = []
+    if window is not None:
+        strides = dict.fromkeys(attrs["strides"])
+        words.append(f"{window[0]}x{window[1]}" + (f"/{'x'.join(map(str, strides))}" if max(strides) > 1 else ""))
+    if max(attrs.get("dilation", (1,))) > 1:
+        words.append(f"d{'x'.join(map(str, dict.fromkeys(attrs['dilation'])))}")
+    if attrs.get("groups", 1) > 1:
+        depthwise = convolves and attrs["groups"] == graph.shape(node.inputs[0])[3]
+        words.append("dw" if depthwise else f"g{attrs['groups']}")
+    return " ".join(words)
+
+
 def _node_text(graph: Graph, node: Node, weights: bool) -> str:
     results = ", ".join(_tensor_text(graph.tensor(name), weights) for name in node.outputs)
     inputs = ", ".join(

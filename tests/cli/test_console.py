@@ -67,7 +67,7 @@ def test_tables_in_a_pipe_are_never_cut() -> None:
     piped = spawn("info", "mobilenet_v2", "--layers", env={"COLUMNS": "20", "LINES": "5"}).stdout
     assert "…" not in piped
     row = next(line for line in piped.splitlines() if line.startswith("block_16_project_BN"))
-    assert row.split() == ["block_16_project_BN", "batch_norm", "7x7x320", "640", "0.00", "130.6", "kB"]
+    assert row.split() == ["block_16_project_BN", "batch_norm", "7x7x320", "7x7x320", "640", "-", "130.6"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")

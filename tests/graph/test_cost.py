@@ -9,6 +9,7 @@ import pytest
 
 from edgekit.graph import Graph, GraphBuilder
 from edgekit.graph.cost import graph_cost, node_cost, peak_activation_bytes
+from edgekit.zoo import build_model
 
 
 def residual() -> Graph:
@@ -105,3 +106,14 @@ def test_split_counts_all_its_outputs():
 def test_ops_without_weights_have_no_macs(op):
     b = GraphBuilder("n", (1, 4))
     assert graph_cost(b.finish(b.activation("input", op, name="y"))).macs == 0
+
+
+def test_peak_memory_equals_the_sum_of_what_is_live_at_every_node():
+    """Against the plain definition, on a network with many long shortcuts."""
+    graph = build_model("condensenet_cifar", depth=20)
+    readers = {name: [i for i, n in enumerate(graph.nodes) if name in n.inputs] for name in graph.tensors}
+    made = {name: i for i, n in enumerate(graph.nodes) for name in n.outputs}
+    made["input"] = 0
+    last = {name: max([made[name], *readers[name]]) for name in made} | {graph.outputs[0]: len(graph.nodes)}
+    live = [sum(graph.tensor(n).nbytes for n in made if made[n] <= i <= last[n]) for i in range(len(graph.nodes))]
+    assert peak_activation_bytes(graph) == max(live)

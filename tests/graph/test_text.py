@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from edgekit.graph import Graph, GraphBuilder, QuantParams, Tensor
-from edgekit.graph.text import graph_text
+from edgekit.graph.text import form_text, graph_text
 
 
 def small() -> Graph:
@@ -57,3 +57,14 @@ def test_text_tells_weights_apart():
     other.set_tensor(other.tensor("c/kernel").with_data(np.zeros((1, 1, 2, 2), np.float32)))
     assert graph_text(one) != graph_text(other)
     assert graph_text(one, weights=False) == graph_text(other, weights=False)
+
+
+def test_forms_are_short():
+    b = GraphBuilder("forms", (1, 16, 16, 8))
+    x = b.conv2d("input", 8, (1, 3), stride=2, groups=4, name="grouped")
+    x = b.depthwise(x, 3, name="depthwise")
+    x = b.conv2d(x, 8, 3, dilation=2, stride=(2, 1), padding=2, name="dilated")
+    x = b.pool(b.channel_shuffle(x, 2, name="shuffle"), "max_pool", 2, stride=2, name="pool")
+    graph = b.finish(b.activation(x, "relu", name="relu"))
+    forms = [form_text(graph, node) for node in graph.nodes]
+    assert forms == ["1x3/2 g4", "3x3 dw", "3x3/2x1 d2", "g2", "2x2/2", ""]
