@@ -11,9 +11,9 @@ import numpy as np
 from edgekit.errors import ImportFileError
 from edgekit.graph.builder import GraphBuilder
 from edgekit.graph.ir import Array, Graph
-from edgekit.importers.onnx_fold import as_ints
 from edgekit.importers.onnx_model import OnnxModel, OnnxNode
 from edgekit.importers.onnx_names import clean, layer_name
+from edgekit.importers.onnx_shapes import as_ints
 from edgekit.importers.onnx_view import (
     NHWC_OF_NCHW,
     Order,

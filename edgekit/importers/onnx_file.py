@@ -20,6 +20,9 @@ QUANTIZED_OPS = (
     *("QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger"),
 )
 
+QUANTIZED_MARKS = ("Linear", "Quant", "Integer", "NBits")
+"""Parts of the names of onnxruntime's own quantized ops."""
+
 
 def read_onnx(path_or_bytes: Path | str | bytes) -> OnnxModel:
     """Read a file or its bytes.
@@ -112,7 +115,7 @@ def _opset(model: Any, source: str) -> int:
 
 def _refuse_quantized(nodes: tuple[OnnxNode, ...], source: str) -> None:
     for node in nodes:
-        if node.op in QUANTIZED_OPS or (node.domain == "com.microsoft" and "Linear" in node.op):
+        if node.op in QUANTIZED_OPS or (node.domain == "com.microsoft" and any(m in node.op for m in QUANTIZED_MARKS)):
             raise ImportFileError(
                 f"{source}: is quantized (node {node.label!r} is a {node.op}): "
                 "export the float model, edgekit quantizes it itself"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,21 @@ import numpy as np
 from edgekit.errors import ImportFileError
 from edgekit.graph.ir import Array
 from edgekit.importers.onnx_model import OnnxNode
+from edgekit.importers.onnx_shapes import (
+    Arrays,
+    as_ints,
+    check_axis,
+    flattened,
+    get,
+    read_axes,
+    reshaped,
+    shape_slice,
+    slice_keys,
+    split_sizes,
+    squeezed,
+    unsqueezed,
+)
 
-Arrays = Sequence[Array | None]
-"""The inputs' values; None is an absent input."""
 Fold = Callable[[Arrays, OnnxNode], list[Array]]
 
 MAX_ELEMENTS = 2**28
@@ -29,102 +42,6 @@ def fold(node: OnnxNode, inputs: Arrays) -> list[Array]:
     except (ValueError, TypeError, IndexError, KeyError, OverflowError, ZeroDivisionError, MemoryError) as problem:
         text = (str(problem).splitlines() or [type(problem).__name__])[0]
         raise ImportFileError(f"its constant inputs do not fit: {text}") from None
-
-
-def get(inputs: Arrays, index: int) -> Array:
-    """An input that must be there. Raises ImportFileError where it is not."""
-    value = inputs[index] if index < len(inputs) else None
-    if value is None:
-        raise ImportFileError(f"input {index} is missing")
-    return value
-
-
-def read_axes(inputs: Arrays, node: OnnxNode) -> tuple[int, ...] | None:
-    """Axes from the attribute (older opsets) or the second input; None if there are none."""
-    if "axes" in node.attrs:
-        return node.integers("axes")
-    value = inputs[1] if len(inputs) > 1 else None
-    return None if value is None else as_ints(value)
-
-
-def as_ints(value: Array) -> tuple[int, ...]:
-    """A constant as ints. Raises ImportFileError for other kinds."""
-    if value.dtype.kind not in "iu":
-        raise ImportFileError(f"needs integers, got {value.dtype}")
-    return tuple(int(v) for v in value.reshape(-1))
-
-
-def reshaped(shape: Sequence[int], wanted: Sequence[int], allow_zero: bool) -> tuple[int, ...]:
-    """The shape that ONNX's Reshape gives: 0 copies a dimension (unless `allow_zero`), -1 takes what is left.
-
-    Raises ImportFileError where the sizes differ.
-    """
-    if any(d == 0 and i >= len(shape) for i, d in enumerate(wanted)) and not allow_zero:
-        raise ImportFileError(f"cannot reshape {tuple(shape)} to {tuple(wanted)}")
-    filled = [shape[i] if d == 0 and not allow_zero else d for i, d in enumerate(wanted)]
-    rest = math.prod(d for d in filled if d != -1)
-    if filled.count(-1) == 1 and rest and math.prod(shape) % rest == 0:
-        filled[filled.index(-1)] = math.prod(shape) // rest
-    if min(filled, default=1) < 0 or math.prod(filled) != math.prod(shape):
-        raise ImportFileError(f"cannot reshape {tuple(shape)} to {tuple(wanted)}")
-    return tuple(filled)
-
-
-def squeezed(shape: Sequence[int], axes: Sequence[int] | None) -> tuple[int, ...]:
-    """The shape without its axes of size 1, or without those named. Raises ImportFileError where one is not 1."""
-    rank = len(shape)
-    gone = {check_axis(a, rank) for a in axes} if axes is not None else {i for i, d in enumerate(shape) if d == 1}
-    if any(shape[a] != 1 for a in gone):
-        raise ImportFileError(f"cannot squeeze axes {sorted(gone)} of {tuple(shape)}")
-    return tuple(d for i, d in enumerate(shape) if i not in gone)
-
-
-def unsqueezed(shape: Sequence[int], axes: Sequence[int]) -> tuple[int, ...]:
-    """The shape with axes of size 1 put in. Raises ImportFileError where they do not fit."""
-    rank = len(shape) + len(axes)
-    new = {check_axis(a, rank) for a in axes}
-    if len(new) != len(axes):
-        raise ImportFileError(f"axes {tuple(axes)} repeat")
-    rest = iter(shape)
-    return tuple(1 if i in new else next(rest) for i in range(rank))
-
-
-def check_axis(axis: int, rank: int) -> int:
-    """The axis, counted from the front. Raises ImportFileError where it lies outside."""
-    if not -rank <= axis < rank:
-        raise ImportFileError(f"axis {axis} is outside rank {rank}")
-    return axis % rank
-
-
-def split_sizes(node: OnnxNode, given: Array | None, size: int) -> tuple[int, ...]:
-    """Sizes of the pieces of Split: listed, or equal ones of which the last may be smaller."""
-    if given is not None:
-        return as_ints(given)
-    if "split" in node.attrs:
-        return node.integers("split")
-    count = node.integer("num_outputs", len(node.outputs))
-    if not 0 < count <= size:
-        raise ImportFileError(f"cannot split {size} into {count}")
-    piece = math.ceil(size / count)
-    return tuple(min(piece, size - i * piece) for i in range(count))
-
-
-def slice_keys(shape: Sequence[int], inputs: Arrays) -> list[slice]:
-    """ONNX's Slice as Python's, clamped to the shape; inputs: data, starts, ends, axes, steps."""
-    starts, ends = as_ints(get(inputs, 1)), as_ints(get(inputs, 2))
-    axes = inputs[3] if len(inputs) > 3 else None
-    steps = inputs[4] if len(inputs) > 4 else None
-    named = [check_axis(a, len(shape)) for a in (as_ints(axes) if axes is not None else range(len(starts)))]
-    strides = as_ints(steps) if steps is not None else (1,) * len(starts)
-    if not len(starts) == len(ends) == len(named) == len(strides):
-        raise ImportFileError(f"its starts {starts}, ends {ends}, axes {named} and steps {strides} differ in length")
-    keys = [slice(0, d, 1) for d in shape]
-    for start, end, axis, step in zip(starts, ends, named, strides, strict=True):
-        if step == 0:
-            raise ImportFileError("has a step of 0")
-        bounds = slice(start, end, step).indices(shape[axis])
-        keys[axis] = slice(bounds[0], bounds[1] if bounds[1] >= 0 else None, bounds[2])
-    return keys
 
 
 def _bounded(shape: Sequence[int]) -> tuple[int, ...]:
@@ -150,11 +67,6 @@ def _constant_of_shape(inputs: Arrays, node: OnnxNode) -> list[Array]:
 
 def _shape(inputs: Arrays, node: OnnxNode) -> list[Array]:
     return [shape_slice(get(inputs, 0).shape, node)]
-
-
-def shape_slice(shape: Sequence[int], node: OnnxNode) -> Array:
-    """ONNX's Shape, with its start and end."""
-    return np.asarray(shape[node.integer("start", 0) : node.integer("end", len(shape))], np.int64)
 
 
 def _cast(inputs: Arrays, node: OnnxNode) -> list[Array]:
@@ -193,7 +105,73 @@ def _unary(function: Callable[[Array], Any]) -> Fold:
 
 
 def _binary(function: Callable[[Array, Array], Any]) -> Fold:
-    return lambda inputs, node: [function(get(inputs, 0), get(inputs, 1))]
+    def run(inputs: Arrays, node: OnnxNode) -> list[Array]:
+        left, right = get(inputs, 0), get(inputs, 1)
+        _bounded(np.broadcast_shapes(left.shape, right.shape))
+        return [function(left, right)]
+
+    return run
+
+
+def _variadic(function: Callable[[Array, Array], Any]) -> Fold:
+    """Of any number of inputs, from the left."""
+
+    def run(inputs: Arrays, node: OnnxNode) -> list[Array]:
+        values = [get(inputs, i) for i in range(len(inputs))]
+        _bounded(np.broadcast_shapes(*(v.shape for v in values)))
+        return [reduce(function, values)]
+
+    return run
+
+
+def _mean(inputs: Arrays, node: OnnxNode) -> list[Array]:
+    total = _variadic(np.add)(inputs, node)[0]
+    return [np.asarray(total / len(inputs), total.dtype)]
+
+
+def _mat_mul(inputs: Arrays, node: OnnxNode) -> list[Array]:
+    left, right = get(inputs, 0), get(inputs, 1)
+    _bounded((*np.broadcast_shapes(left.shape[:-2], right.shape[:-2]), *left.shape[-2:-1], *right.shape[-1:]))
+    return [np.matmul(left, right)]
+
+
+def _tile(inputs: Arrays, node: OnnxNode) -> list[Array]:
+    value, repeats = get(inputs, 0), as_ints(get(inputs, 1))
+    if len(repeats) != value.ndim or min(repeats, default=1) < 0:
+        raise ImportFileError(f"its repeats {repeats} do not fit {value.shape}")
+    _bounded([d * r for d, r in zip(value.shape, repeats, strict=True)])
+    return [np.tile(value, repeats)]
+
+
+def _flatten(inputs: Arrays, node: OnnxNode) -> list[Array]:
+    value = get(inputs, 0)
+    return [value.reshape(flattened(value.shape, node.integer("axis", 1)))]
+
+
+def _clip(inputs: Arrays, node: OnnxNode) -> list[Array]:
+    value = get(inputs, 0)
+    for index, limit in ((1, np.maximum), (2, np.minimum)):
+        bound = inputs[index] if index < len(inputs) else None
+        value = value if bound is None else limit(value, bound)
+    return [value]
+
+
+def _modulo(inputs: Arrays, node: OnnxNode) -> list[Array]:
+    left, right = get(inputs, 0), get(inputs, 1)
+    _bounded(np.broadcast_shapes(left.shape, right.shape))
+    return [np.fmod(left, right) if node.integer("fmod", 0) else np.mod(left, right)]
+
+
+def _sigmoid(x: Array) -> Array:
+    return np.asarray(1 / (1 + np.exp(-x)), x.dtype)
+
+
+def _norm(x: Array, **options: Any) -> Array:
+    return np.asarray(np.sqrt(np.square(x).sum(**options)))
+
+
+def _sum_of_squares(x: Array, **options: Any) -> Array:
+    return np.asarray(np.square(x).sum(**options))
 
 
 def _reduce(function: Callable[..., Any]) -> Fold:
@@ -211,11 +189,17 @@ FOLDS: Mapping[str, Fold] = {
     "Size": _unary(lambda x: np.int64(x.size)),
     "Identity": _unary(lambda x: x),
     "Cast": _cast,
+    "CastLike": lambda inputs, node: [get(inputs, 0).astype(get(inputs, 1).dtype)],
     "Neg": _unary(np.negative),
     "Abs": _unary(np.abs),
     "Sqrt": _unary(np.sqrt),
     "Exp": _unary(np.exp),
     "Reciprocal": _unary(np.reciprocal),
+    "Log": _unary(np.log),
+    "Sign": _unary(np.sign),
+    "Round": _unary(np.rint),
+    "Sigmoid": _unary(_sigmoid),
+    "Tanh": _unary(np.tanh),
     "Floor": _unary(np.floor),
     "Ceil": _unary(np.ceil),
     "Not": _unary(np.logical_not),
@@ -224,11 +208,18 @@ FOLDS: Mapping[str, Fold] = {
     "Mul": _binary(np.multiply),
     "Div": _binary(_divide),
     "Pow": _binary(lambda a, b: np.power(a, b).astype(a.dtype)),
-    "Min": _binary(np.minimum),
-    "Max": _binary(np.maximum),
+    "Mod": _modulo,
+    "Min": _variadic(np.minimum),
+    "Max": _variadic(np.maximum),
+    "Sum": _variadic(np.add),
+    "Mean": _mean,
+    "MatMul": _mat_mul,
+    "Clip": _clip,
     "Equal": _binary(np.equal),
     "Less": _binary(np.less),
     "Greater": _binary(np.greater),
+    "LessOrEqual": _binary(np.less_equal),
+    "GreaterOrEqual": _binary(np.greater_equal),
     "And": _binary(np.logical_and),
     "Or": _binary(np.logical_or),
     "Where": lambda inputs, node: [np.where(get(inputs, 0), get(inputs, 1), get(inputs, 2))],
@@ -251,10 +242,14 @@ FOLDS: Mapping[str, Fold] = {
         get(inputs, 0).transpose(node.integers("perm", tuple(reversed(range(get(inputs, 0).ndim)))))
     ],
     "Expand": _expand,
+    "Tile": _tile,
+    "Flatten": _flatten,
     "Range": _range,
     "ReduceMean": _reduce(np.mean),
     "ReduceSum": _reduce(np.sum),
     "ReduceProd": _reduce(np.prod),
     "ReduceMax": _reduce(np.max),
     "ReduceMin": _reduce(np.min),
+    "ReduceL2": _reduce(_norm),
+    "ReduceSumSquare": _reduce(_sum_of_squares),
 }

@@ -8,7 +8,7 @@ from edgekit.errors import ImportFileError
 from edgekit.graph.ir import Array
 from edgekit.importers.onnx_context import ImportContext, Value
 from edgekit.importers.onnx_model import OnnxNode
-from edgekit.importers.onnx_view import NHWC_OF_NCHW, Order, View
+from edgekit.importers.onnx_view import NHWC_OF_NCHW, View
 from edgekit.importers.onnx_window import Window, read_window
 
 
@@ -50,8 +50,14 @@ def gemm(context: ImportContext, node: OnnxNode) -> list[Value]:
 
 
 def mat_mul(context: ImportContext, node: OnnxNode) -> list[Value]:
-    """MatMul of vectors with a constant matrix."""
-    return [_dense(context, context.view(node), context.weights(node, 1, "kernel"), None)]
+    """MatMul of vectors with a constant matrix; of an image whose channels come last, a convolution of one pixel."""
+    x, kernel = context.view(node), context.weights(node, 1, "kernel")
+    if x.rank == 4 and kernel.ndim == 2 and x.is_free(range(4)):
+        name = context.unique()
+        inputs = [context.place(x, (0, 1, 2, 3)), context.add_constant(f"{name}/kernel", kernel[None, None])]
+        output = context.emit("conv2d", inputs, name=name)
+        return [View.of(output, context.shape(output), (0, 1, 2, 3))]
+    return [_dense(context, x, kernel, None)]
 
 
 def _dense(context: ImportContext, x: View, kernel: Array, bias: Array | None) -> View:
@@ -136,51 +142,10 @@ def global_average_pool(context: ImportContext, node: OnnxNode) -> list[Value]:
 
 
 def global_max_pool(context: ImportContext, node: OnnxNode) -> list[Value]:
-    """GlobalMaxPool."""
-    return [_nchw(context, _maximum(context, context.image(context.view(node))))]
-
-
-def _maximum(context: ImportContext, tensor: str) -> str:
-    """A pool whose window is the image (N, H, W, C)."""
-    return context.emit("max_pool", [tensor], {"kernel": context.shape(tensor)[1:3], "strides": (1, 1)})
-
-
-def reduce_mean(context: ImportContext, node: OnnxNode) -> list[Value]:
-    """ReduceMean over H and W."""
-    x, order, shape = _reduction(context, node)
-    output = context.emit("global_avg_pool", [context.place(x, order)], {"keep_dims": len(shape) == 4})
-    if len(shape) == 4:
-        return [View.of(output, context.shape(output), order)]
-    return [_required(View.of(output, context.shape(output), (0, 1)).reshape(shape))]
-
-
-def reduce_max(context: ImportContext, node: OnnxNode) -> list[Value]:
-    """ReduceMax over H and W."""
-    x, order, shape = _reduction(context, node)
-    output = _maximum(context, context.place(x, order))
-    return [_required(View.of(output, context.shape(output), order).reshape(shape))]
-
-
-def _reduction(context: ImportContext, node: OnnxNode) -> tuple[View, Order, tuple[int, ...]]:
-    """The image to reduce, the order (N, H, W, C) of its axes, and the result's shape.
-
-    H and W are the two axes named, wherever they are; (N, C, H * W) over its last axis is an image of one column.
-    """
-    x, keep = context.view(node), bool(node.integer("keepdims", 1))
-    given = tuple(sorted({a % x.rank if -x.rank <= a < x.rank else a for a in context.axes(node) or ()}))
-    shape = tuple(1 if i in given else d for i, d in enumerate(x.shape) if keep or i not in given)
-    if x.rank == 3 and given == (2,):
-        x, given = _required(x.reshape((*x.shape, 1))), (2, 3)
-    if x.rank != 4 or len(given) != 2 or given[0] < 1 or given[1] > 3:
-        raise ImportFileError(f"reduces axes {given} of {x.shape}: only height and width together can be reduced")
-    channel = next(a for a in (1, 2, 3) if a not in given)
-    return x, (0, *given, channel), shape
-
-
-def _required(view: View | None) -> View:
-    if view is None:
-        raise ImportFileError("works on a tensor whose axes cannot be told apart")
-    return view
+    """GlobalMaxPool: a pool whose window is the image (N, H, W, C)."""
+    tensor = context.image(context.view(node))
+    attrs = {"kernel": context.shape(tensor)[1:3], "strides": (1, 1)}
+    return [_nchw(context, context.emit("max_pool", [tensor], attrs))]
 
 
 def _nchw(context: ImportContext, tensor: str) -> View:

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from edgekit.errors import ImportFileError
 from edgekit.importers.onnx_context import ImportContext, Value
-from edgekit.importers.onnx_fold import (
+from edgekit.importers.onnx_fold import MAX_ELEMENTS
+from edgekit.importers.onnx_math import raised, with_constant
+from edgekit.importers.onnx_model import OnnxNode
+from edgekit.importers.onnx_shapes import (
     as_ints,
     check_axis,
+    flattened,
     reshaped,
     shape_slice,
-    slice_keys,
-    split_sizes,
     squeezed,
     unsqueezed,
 )
-from edgekit.importers.onnx_model import OnnxNode
-from edgekit.importers.onnx_view import Order, View
+from edgekit.importers.onnx_view import View
+
+MAX_COPIES = 64
+"""More would make a node of more inputs than runtimes take."""
 
 
 def keep(context: ImportContext, node: OnnxNode) -> list[Value]:
@@ -26,6 +32,9 @@ def keep(context: ImportContext, node: OnnxNode) -> list[Value]:
         raise ImportFileError(
             "returns its mask, which there is none of at inference: call model.eval() before the export"
         )
+    training = context.optional_constant(node, 2, "training flag")
+    if training is not None and training.any():
+        raise ImportFileError("drops values as in training: call model.eval() before the export")
     return [context.view(node)]
 
 
@@ -47,32 +56,29 @@ def reshape(context: ImportContext, node: OnnxNode) -> list[Value]:
     """Reshape: a view, wherever the memory can be cut that way."""
     x = context.view(node)
     wanted = as_ints(context.constant(node, 1, "shape"))
-    return [_reshape(context, x, reshaped(x.shape, wanted, bool(node.integer("allowzero", 0))))]
+    return [reshaped_view(context, x, reshaped(x.shape, wanted, bool(node.integer("allowzero", 0))))]
 
 
 def flatten(context: ImportContext, node: OnnxNode) -> list[Value]:
     """Flatten to two dimensions."""
     x = context.view(node)
-    axis = node.integer("axis", 1)
-    if not -x.rank <= axis <= x.rank:
-        raise ImportFileError(f"its axis {axis} is outside {x.shape}")
-    rows = math.prod(x.shape[: axis if axis >= 0 else x.rank + axis])
-    return [_reshape(context, x, (rows, x.size // rows))]
+    return [reshaped_view(context, x, flattened(x.shape, node.integer("axis", 1)))]
 
 
 def squeeze(context: ImportContext, node: OnnxNode) -> list[Value]:
     """Squeeze: a view."""
     x = context.view(node)
-    return [_reshape(context, x, squeezed(x.shape, context.axes(node)))]
+    return [reshaped_view(context, x, squeezed(x.shape, context.axes(node)))]
 
 
 def unsqueeze(context: ImportContext, node: OnnxNode) -> list[Value]:
     """Unsqueeze: a view."""
     x = context.view(node)
-    return [_reshape(context, x, unsqueezed(x.shape, context.axes(node) or ()))]
+    return [reshaped_view(context, x, unsqueezed(x.shape, context.axes(node) or ()))]
 
 
-def _reshape(context: ImportContext, x: View, target: tuple[int, ...]) -> View:
+def reshaped_view(context: ImportContext, x: View, target: tuple[int, ...]) -> View:
+    """The value in another shape; moves memory where no cut of it gives that shape."""
     if min(target, default=1) < 1:
         raise ImportFileError(f"makes an empty tensor {target}")
     view = x.reshape(target) or context.flat(x).reshape(target)
@@ -90,63 +96,6 @@ def concat(context: ImportContext, node: OnnxNode) -> list[Value]:
     axis = order.index(check_axis(node.integer("axis", 1), views[0].rank))
     tensor = context.emit("concat", [context.place(v, order) for v in views], {"axis": axis})
     return [View.of(tensor, context.shape(tensor), order)]
-
-
-def split(context: ImportContext, node: OnnxNode) -> list[Value]:
-    """Split by sizes or into a number of equal pieces."""
-    x = context.view(node)
-    axis = check_axis(node.integer("axis", 0), x.rank)
-    sizes = split_sizes(node, context.optional_constant(node, 1, "list of sizes"), x.shape[axis])
-    if len(sizes) != len(node.outputs):
-        raise ImportFileError(f"has {len(node.outputs)} outputs for pieces {sizes}")
-    if min(sizes) < 1:
-        raise ImportFileError(f"cuts {x.shape} into pieces {sizes}: each must hold something")
-    if len(sizes) == 1:
-        return [x]
-    order = context.order_for(x)
-    tensor, name = context.place(x, order), context.unique()
-    wishes = [context.unique(f"{name}/{i}") for i in range(len(sizes))]
-    attrs = {"axis": order.index(axis), "sizes": sizes}
-    made = context.builder.op_many("split", [tensor], attrs, wishes, name=name)
-    return [View.of(t, context.shape(t), order) for t in made]
-
-
-def slice_(context: ImportContext, node: OnnxNode) -> list[Value]:
-    """Slice with positive steps."""
-    x = context.view(node)
-    whats = ("data", "starts", "ends", "axes", "steps")
-    bounds = [None, *(context.optional_constant(node, i, whats[i]) for i in range(1, 5))]
-    keys = slice_keys(x.shape, bounds)
-    if any(k.step < 0 for k in keys):
-        raise ImportFileError("reverses an axis: only positive steps can be taken")
-    if all((k.start, k.stop, k.step) == (0, d, 1) for k, d in zip(keys, x.shape, strict=True)):
-        return [x]
-    order = context.order_for(x)
-    tensor = context.place(x, order)
-    attrs = {
-        "begin": tuple(keys[a].start for a in order),
-        "end": tuple(keys[a].stop for a in order),
-        "strides": tuple(keys[a].step for a in order),
-    }
-    output = context.emit("slice", [tensor], attrs)
-    return [View.of(output, context.shape(output), order)]
-
-
-def gather(context: ImportContext, node: OnnxNode) -> list[Value]:
-    """Gather by constant indices: a list of them, or one, which takes the axis away."""
-    x = context.view(node)
-    axis = check_axis(node.integer("axis", 0), x.rank)
-    indices = context.constant(node, 1, "list of indices")
-    if indices.ndim > 1:
-        raise ImportFileError(f"has indices of shape {indices.shape}: only a list can be taken")
-    chosen = tuple(check_axis(i, x.shape[axis]) for i in as_ints(indices))
-    order: Order = context.order_for(x)
-    attrs = {"axis": order.index(axis), "indices": chosen}
-    tensor = context.emit("gather", [context.place(x, order)], attrs)
-    view = View.of(tensor, context.shape(tensor), order)
-    if indices.ndim == 1:
-        return [view]
-    return [_reshape(context, view, (*view.shape[:axis], *view.shape[axis + 1 :]))]
 
 
 def pad(context: ImportContext, node: OnnxNode) -> list[Value]:
@@ -177,3 +126,41 @@ def _pad_widths(context: ImportContext, node: OnnxNode, x: View) -> tuple[list[i
     for i, axis in enumerate(axes):
         before[axis], after[axis] = widths[i], widths[i + len(axes)]
     return before, after
+
+
+def expand(context: ImportContext, node: OnnxNode) -> list[Value]:
+    """Expand by broadcasting: a product with ones, which `onnx_patterns` takes away before other arithmetic."""
+    x = context.view(node)
+    wanted = as_ints(context.constant(node, 1, "shape"))
+    try:
+        target = np.broadcast_shapes(x.shape, wanted)
+    except ValueError:
+        raise ImportFileError(f"cannot expand {x.shape} to {wanted}") from None
+    return [_stretched(context, x, target)]
+
+
+def tile(context: ImportContext, node: OnnxNode) -> list[Value]:
+    """Tile: axes of size 1 are stretched, others joined with themselves."""
+    x = context.view(node)
+    repeats = as_ints(context.constant(node, 1, "list of repeats"))
+    if len(repeats) != x.rank or min(repeats, default=1) < 1:
+        raise ImportFileError(f"its repeats {repeats} do not fit {x.shape}")
+    for axis, count in enumerate(repeats):
+        if count > 1 and x.shape[axis] > 1:
+            order = context.order_for(x)
+            if count > MAX_COPIES:
+                raise ImportFileError(f"repeats axis {axis} {count} times: at most {MAX_COPIES} can be taken")
+            tensor = context.emit("concat", [context.place(x, order)] * count, {"axis": order.index(axis)})
+            x = View.of(tensor, context.shape(tensor), order)
+    return [_stretched(context, x, tuple(r if d == 1 else d for d, r in zip(x.shape, repeats, strict=True)))]
+
+
+def _stretched(context: ImportContext, x: View, target: tuple[int, ...]) -> View:
+    """The value with its axes of size 1 repeated up to a shape."""
+    x = raised(x, len(target))
+    if x.shape == target:
+        return x
+    if math.prod(target) > MAX_ELEMENTS:
+        raise ImportFileError(f"makes a tensor {target}, which is too large")
+    ones = np.ones([t if d == 1 else 1 for d, t in zip(x.shape, target, strict=True)], np.float32)
+    return with_constant(context, "mul", x, ones)

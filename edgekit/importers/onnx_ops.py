@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from edgekit.importers import onnx_activations as activations
 from edgekit.importers import onnx_layers as layers
 from edgekit.importers import onnx_math as arithmetic
 from edgekit.importers import onnx_moves as moves
+from edgekit.importers import onnx_pieces as pieces
+from edgekit.importers import onnx_reduce as reductions
 from edgekit.importers.onnx_context import ImportContext, Value
 from edgekit.importers.onnx_model import OnnxNode
 
@@ -18,47 +21,75 @@ CONVERTERS: Mapping[str, Convert] = {
     "AveragePool": layers.average_pool,
     "BatchNormalization": layers.batch_normalization,
     "Cast": arithmetic.cast,
-    "Clip": arithmetic.clip,
+    "Clip": activations.clip,
     "Concat": moves.concat,
     "Conv": layers.conv,
     "Div": arithmetic.div,
     "Dropout": moves.keep,
+    "Expand": moves.expand,
     "Flatten": moves.flatten,
-    "Gather": moves.gather,
+    "Gather": pieces.gather,
     "Gemm": layers.gemm,
     "GlobalAveragePool": layers.global_average_pool,
     "GlobalMaxPool": layers.global_max_pool,
-    "HardSigmoid": arithmetic.hard_sigmoid,
-    "HardSwish": arithmetic.elementwise("hard_swish"),
+    "HardSigmoid": activations.hard_sigmoid,
+    "HardSwish": activations.elementwise("hard_swish"),
     "Identity": moves.keep,
     "MatMul": layers.mat_mul,
+    "Max": activations.maximum,
     "MaxPool": layers.max_pool,
+    "Mean": arithmetic.mean,
+    "Min": activations.minimum,
     "Mul": arithmetic.mul,
+    "Neg": arithmetic.neg,
     "Pad": moves.pad,
-    "ReduceMax": layers.reduce_max,
-    "ReduceMean": layers.reduce_mean,
-    "Relu": arithmetic.elementwise("relu"),
+    "Pow": arithmetic.power,
+    "ReduceMax": reductions.reduce_max,
+    "ReduceMean": reductions.reduce_mean,
+    "ReduceSum": reductions.reduce_sum,
+    "Relu": activations.elementwise("relu"),
     "Reshape": moves.reshape,
     "Shape": moves.shape,
-    "Sigmoid": arithmetic.elementwise("sigmoid"),
-    "Slice": moves.slice_,
-    "Softmax": arithmetic.softmax,
-    "Split": moves.split,
+    "Sigmoid": activations.elementwise("sigmoid"),
+    "Slice": pieces.slice_,
+    "Softmax": activations.softmax,
+    "Split": pieces.split,
     "Squeeze": moves.squeeze,
     "Sub": arithmetic.sub,
-    "Swish": arithmetic.swish,
+    "Sum": arithmetic.total,
+    "Swish": activations.swish,
+    "Tile": moves.tile,
     "Transpose": moves.transpose,
     "Unsqueeze": moves.unsqueeze,
 }
 
+_STATIC = "export with constant control flow (torch.onnx.export of model.eval() with static shapes)"
+_ACTIVATION = "use ReLU, ReLU6, hard-swish, swish or a sigmoid instead and train again"
+_RESAMPLING = "edgekit takes classifiers, which do not enlarge or rearrange images; cut the network before it"
+_SEQUENCE = "edgekit takes convolutional networks only"
+_NORM = "use BatchNormalization instead, which folds into the convolutions"
+_LOGITS = "end the network at its logits or with Softmax"
+
 REMEDIES: Mapping[str, str] = {
-    "LogSoftmax": "end the network at its logits or with Softmax",
-    "If": "export with constant control flow (torch.onnx.export of model.eval() with static shapes)",
-    "Loop": "export with constant control flow (torch.onnx.export of model.eval() with static shapes)",
+    **dict.fromkeys(("ArgMax", "Hardmax", "LogSoftmax", "TopK"), _LOGITS),
+    **dict.fromkeys(("If", "Loop", "Scan"), _STATIC),
+    **dict.fromkeys(
+        ("Celu", "Elu", "Erf", "Gelu", "LeakyRelu", "Mish", "PRelu", "Selu", "Softplus", "Softsign", "Tanh"),
+        _ACTIVATION,
+    ),
+    **dict.fromkeys(
+        ("ConvTranspose", "DepthToSpace", "GridSample", "MaxUnpool", "Resize", "SpaceToDepth", "Upsample"), _RESAMPLING
+    ),
+    **dict.fromkeys(("Attention", "Einsum", "GRU", "LSTM", "RNN"), _SEQUENCE),
+    **dict.fromkeys(("GroupNormalization", "InstanceNormalization", "LayerNormalization", "LRN"), _NORM),
 }
+RUNTIME_DOMAINS = ("com.microsoft", "com.microsoft.nchwc")
+"""Where onnxruntime puts the ops that it makes when it optimises a file."""
 
 
 def remedy(op: str) -> str:
-    """What to do about an op that is not in the table."""
+    """What to do about an op that is not in the table; `op` has its domain before it, with "::", unless ONNX's own."""
+    if op.rpartition("::")[0] in RUNTIME_DOMAINS:
+        return "onnxruntime has optimised this file: give the one that the exporter wrote"
     known = ", ".join(sorted(CONVERTERS))
     return REMEDIES.get(op, f"replace it or cut the network before it; the importer takes {known}")

@@ -1,11 +1,13 @@
-"""Puts together what exporters took apart: hard-sigmoid, hard-swish, swish, biases, pools."""
+"""Puts together what exporters took apart: hard-sigmoid, hard-swish, swish, biases, pools, broadcasts, splits."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from edgekit.graph.ir import Graph, Node, Tensor
 from edgekit.graph.ops import complete_attrs
+from edgekit.importers.onnx_slices import join_slices
 
 HARD_SIGMOID = {"slope": 1 / 6, "offset": 0.5}
 
@@ -13,10 +15,10 @@ HARD_SIGMOID = {"slope": 1 / 6, "offset": 0.5}
 def recognise_patterns(graph: Graph) -> int:
     """Rewrite every pattern in place; return how many. Nodes left without readers are dropped."""
     count = 0
-    for rule in (_hard_sigmoid, _scaled_hard_swish, _hard_swish, _swish, _bias, _pooled_vector):
+    for rule in RULES:
         count += sum(rule(graph, node) for node in graph.nodes)
     graph.drop_unused()
-    return count
+    return count + join_slices(graph)
 
 
 def _hard_sigmoid(graph: Graph, node: Node) -> bool:
@@ -91,6 +93,32 @@ def _pooled_vector(graph: Graph, node: Node) -> bool:
     return True
 
 
+def _twice_clipped(graph: Graph, node: Node) -> bool:
+    """relu6 of relu, or relu of relu6: how Min and Max write relu6."""
+    inner = graph.producer(node.inputs[0])
+    if inner is None or {node.op, inner.op} != {"relu", "relu6"}:
+        return False
+    return _instead(graph, node, "relu6", inner.inputs[0])
+
+
+def _broadcast(graph: Graph, node: Node) -> bool:
+    """A sum or product with an activation that was expanded first (a product with ones), which broadcasts by itself."""
+    if node.op not in ("add", "mul"):
+        return False
+    for position, name in enumerate(node.inputs):
+        product, other = graph.producer(name), graph.tensor(node.inputs[1 - position])
+        if product is None or product.op != "mul" or product.attrs["activation"] != "none" or other.is_constant:
+            continue
+        ones, x = _constant_and_other(graph, product)
+        if ones is None or other.shape != graph.shape(name) or len(graph.shape(x)) != len(other.shape):
+            continue
+        if (ones.array == 1).all():
+            inputs = tuple(x if i == position else n for i, n in enumerate(node.inputs))
+            graph.replace_node(node, Node(node.name, node.op, inputs, node.outputs, node.attrs))
+            return True
+    return False
+
+
 def _scaled(graph: Graph, node: Node, factor: float) -> str | None:
     """x, if the node is x * factor."""
     return _with_scalar(graph, node, "mul", factor)
@@ -123,3 +151,16 @@ def _constant_and_other(graph: Graph, node: Node) -> tuple[Tensor | None, str]:
 def _instead(graph: Graph, node: Node, op: str, x: str, **attrs: float) -> bool:
     graph.replace_node(node, Node(node.name, op, (x,), node.outputs, complete_attrs(op, attrs)))
     return True
+
+
+RULES: tuple[Callable[[Graph, Node], bool], ...] = (
+    _twice_clipped,
+    _broadcast,
+    _hard_sigmoid,
+    _scaled_hard_swish,
+    _hard_swish,
+    _swish,
+    _bias,
+    _pooled_vector,
+)
+"""In order: later ones see what earlier ones made."""
