@@ -30,5 +30,9 @@ def damage_named(where: str) -> Iterator[None]:
     try:
         yield
     except DAMAGE as problem:
-        reason = " ".join(str(problem).split())[:160] or type(problem).__name__
-        raise WeightsError(f"{where} is damaged or cut short ({reason}); fetch or write it anew") from problem
+        raise WeightsError(f"{where} is damaged or cut short ({reason(problem)}); fetch or write it anew") from problem
+
+
+def reason(problem: BaseException) -> str:
+    """What an exception says, in one line."""
+    return " ".join(str(problem).split())[:160] or type(problem).__name__

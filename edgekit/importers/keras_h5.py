@@ -1,32 +1,25 @@
 """Keras's weight files, read with h5py alone: HDF5 of Keras 1 to 3, `.weights.h5`, full models, `.keras` archives.
 
 Links out of the file, external and virtual data sets are never followed, and an array is only read once its shape has
-been found right. One gap is known: the HDF5 library itself can loop for ever over a heap of strings with altered bytes,
-and Keras keeps names in one. A `.keras` archive has check sums against it.
+been found right. The HDF5 library itself runs in a process of its own, see `hdf5_process`.
 """
 
 from __future__ import annotations
 
-import io
 import re
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from edgekit.errors import WeightsError
-from edgekit.graph.ir import Array
 from edgekit.importers.damage import damage_named
+from edgekit.importers.hdf5_process import Hdf5File, open_hdf5
 from edgekit.importers.keras_config import layer_paths
 from edgekit.importers.stored import StoredLayer, StoredTensor
 
-if TYPE_CHECKING:
-    import h5py
-
-MAX_OBJECTS = 100_000
 MAX_CONFIG_BYTES = 64 * 2**20
-MAX_NAMES_BYTES = 16 * 2**20
 ARCHIVE_CONFIG, ARCHIVE_WEIGHTS = "config.json", "model.weights.h5"
 ROLE_NAMES = {"depthwise_kernel": "kernel"}
 NOT_LAYERS = {"optimizer", "optimizer_weights", "seed_generator", "_seed_generators", "metrics"}
@@ -40,20 +33,24 @@ def open_keras_weights(path: Path, limit_bytes: int) -> Iterator[list[StoredLaye
     limit_bytes: the most that the weights inside a `.keras` archive may unpack to. Raises WeightsError for damaged
     files and files that hold no Keras weights.
     """
-    import h5py
-
     names: Mapping[str, str] = {}
-    source: Path | io.BytesIO = path
+    data: bytes | None = None
     with damage_named(str(path)):
         if is_archive(path):
-            source, names = _unpack(path, limit_bytes)
-        elif not h5py.is_hdf5(path):
-            raise WeightsError(f"{path} is no weights file; give .h5 or .keras of Keras, or .npz of edgekit")
-        file = h5py.File(source, "r")
-    with file:
+            data, names = _unpack(path, limit_bytes)
+    with open_hdf5(path, limit_bytes, data) as file:
         with damage_named(str(path)):
-            layers = _list_layers(file, names, str(path))
+            layers = _list_layers(file, names)
         yield layers
+
+
+def read_model_config(path: Path) -> str | None:
+    """The JSON text with which Keras describes a model in an `.h5` file; None where only weights were saved.
+
+    Raises WeightsError for files that are damaged or no HDF5.
+    """
+    with open_hdf5(path, MAX_CONFIG_BYTES) as file:
+        return file.text("", "model_config")
 
 
 def is_archive(path: Path) -> bool:
@@ -62,7 +59,7 @@ def is_archive(path: Path) -> bool:
         return file.read(2) == b"PK"
 
 
-def _unpack(path: Path, limit_bytes: int) -> tuple[io.BytesIO, Mapping[str, str]]:
+def _unpack(path: Path, limit_bytes: int) -> tuple[bytes, Mapping[str, str]]:
     """The weights of a `.keras` archive, and the layer names of its configuration."""
     with zipfile.ZipFile(path) as archive:
         present = set(archive.namelist())
@@ -70,8 +67,8 @@ def _unpack(path: Path, limit_bytes: int) -> tuple[io.BytesIO, Mapping[str, str]
             raise WeightsError(f"{path} is an archive without {ARCHIVE_WEIGHTS}; give a .keras file of Keras 3")
         data = _read_member(archive, path, ARCHIVE_WEIGHTS, limit_bytes)
         if ARCHIVE_CONFIG not in present:
-            return io.BytesIO(data), {}
-        return io.BytesIO(data), layer_paths(_read_member(archive, path, ARCHIVE_CONFIG, MAX_CONFIG_BYTES))
+            return data, {}
+        return data, layer_paths(_read_member(archive, path, ARCHIVE_CONFIG, MAX_CONFIG_BYTES))
 
 
 def _read_member(archive: zipfile.ZipFile, path: Path, name: str, limit_bytes: int) -> bytes:
@@ -83,39 +80,28 @@ def _read_member(archive: zipfile.ZipFile, path: Path, name: str, limit_bytes: i
     return archive.read(name)
 
 
-def _list_layers(file: h5py.File, names: Mapping[str, str], where: str) -> list[StoredLayer]:
-    import h5py
-
-    items: dict[str, Any] = {}
-
-    def note(name: str, item: Any) -> bool | None:
-        items[name] = item
-        return True if len(items) > MAX_OBJECTS else None
-
-    file.visititems(note)
-    if len(items) > MAX_OBJECTS:
-        raise WeightsError(f"{where} holds more than {MAX_OBJECTS} objects; this is no weights file")
-    arrays = {name: item for name, item in items.items() if isinstance(item, h5py.Dataset)}
-    if "model_weights" in items:
-        layers = _legacy_layers(items["model_weights"], "model_weights/", items, where)
-    elif _attribute_names(file, "layer_names") is not None:
-        layers = _legacy_layers(file, "", items, where)
+def _list_layers(file: Hdf5File, names: Mapping[str, str]) -> list[StoredLayer]:
+    if "model_weights" in file.objects:
+        layers = _legacy_layers(file, "model_weights")
+    elif _names(file, "", "layer_names") is not None:
+        layers = _legacy_layers(file, "")
     else:
-        layers = _keras3_layers(arrays, items, names, where)
+        layers = _keras3_layers(file, names)
     if not layers:
-        raise WeightsError(f"{where} holds no weights of a Keras model")
+        raise WeightsError(f"{file.where} holds no weights of a Keras model")
     return layers
 
 
 # -- Keras 1 and 2, and Keras 3's .h5: attributes list the names ---------------------------------------------
 
 
-def _legacy_layers(root: Any, prefix: str, items: Mapping[str, Any], where: str) -> list[StoredLayer]:
+def _legacy_layers(file: Hdf5File, root: str) -> list[StoredLayer]:
     layers: list[StoredLayer] = []
-    for layer in _attribute_names(root, "layer_names") or []:
-        names = _attribute_names(items[f"{prefix}{layer}"], "weight_names") or []
+    prefix = f"{root}/" if root else ""
+    for layer in _names(file, root, "layer_names") or []:
+        names = _names(file, f"{prefix}{layer}", "weight_names") or []
         tensors = [
-            _stored(items[f"{prefix}{layer}/{name}"], f"{layer}/{name}", _role(name), where)
+            _stored(file, f"{prefix}{layer}/{name}", f"{layer}/{name}", _role(name))
             for name in names
             if "seed_generator" not in name
         ]
@@ -130,27 +116,15 @@ def _legacy_layers(root: Any, prefix: str, items: Mapping[str, Any], where: str)
     return layers
 
 
-def _attribute_names(group: Any, attribute: str) -> list[str] | None:
+def _names(file: Hdf5File, of: str, attribute: str) -> list[str] | None:
     """A list of names; long lists lie in pieces `attribute0`, `attribute1`, ... None where there is none."""
-    attrs = group.attrs
-    if attribute in attrs:
-        keys = [attribute]
-    else:
-        keys = []
-        while f"{attribute}{len(keys)}" in attrs:
-            keys.append(f"{attribute}{len(keys)}")
-    if not keys:
-        return None
-    return [name for key in keys for name in _strings(attrs, key)]
-
-
-def _strings(attrs: Any, key: str) -> list[str]:
-    """An attribute that holds a vector of strings."""
-    described = attrs.get_id(key)
-    if len(described.shape) != 1 or described.shape[0] * described.dtype.itemsize > MAX_NAMES_BYTES:
-        raise ValueError(f"{key} is no list of names")
-    names = attrs[key] if described.shape[0] else []
-    return [name.decode("utf-8") if isinstance(name, bytes) else str(name) for name in names]
+    found = file.strings(of, attribute)
+    if found is not None:
+        return found
+    pieces: list[list[str]] = []
+    while (piece := file.strings(of, f"{attribute}{len(pieces)}")) is not None:
+        pieces.append(piece)
+    return [name for piece in pieces for name in piece] if pieces else None
 
 
 def _owner(weight_name: str) -> str:
@@ -166,21 +140,20 @@ def _role(weight_name: str) -> str:
 # -- Keras 3's .weights.h5: numbered arrays under each layer's path ------------------------------------------
 
 
-def _keras3_layers(
-    arrays: Mapping[str, Any], items: Mapping[str, Any], names: Mapping[str, str], where: str
-) -> list[StoredLayer]:
+def _keras3_layers(file: Hdf5File, names: Mapping[str, str]) -> list[StoredLayer]:
     """Layers by class and number; their own names from the `vars` group, or from the archive's configuration."""
-    found: dict[str, dict[int, Any]] = {}
-    for path, array in arrays.items():
+    found: dict[str, dict[int, str]] = {}
+    for path, array in file.objects.items():
         parts = path.split("/")
-        if len(parts) > 2 and parts[-2] == "vars" and parts[-1].isdigit() and NOT_LAYERS.isdisjoint(parts):
-            found.setdefault("/".join(parts[:-2]), {})[int(parts[-1])] = array
+        is_variable = array is not None and len(parts) > 2 and parts[-2] == "vars" and parts[-1].isdigit()
+        if is_variable and NOT_LAYERS.isdisjoint(parts):
+            found.setdefault("/".join(parts[:-2]), {})[int(parts[-1])] = path
     layers = []
     for path in sorted(found, key=_class_order):
         group, kind, _ = _class_order(path)
-        own = items[f"{path}/vars"].attrs.get("name", names.get(path, path.rpartition("/")[2]))
-        tensors = [_stored(array, f"{path}/vars/{i}", "", where) for i, array in sorted(found[path].items())]
-        name = own.decode("utf-8") if isinstance(own, bytes) else str(own)
+        own = file.text(f"{path}/vars", "name")
+        name = names.get(path, path.rpartition("/")[2]) if own is None else own
+        tensors = [_stored(file, array, f"{path}/vars/{i}", "") for i, array in sorted(found[path].items())]
         layers.append(StoredLayer(name, tuple(tensors), kind, group))
     return layers
 
@@ -195,15 +168,12 @@ def _class_order(path: str) -> tuple[str, str, int]:
 # -- arrays --------------------------------------------------------------------------------------------------
 
 
-def _stored(array: Any, name: str, role: str, where: str) -> StoredTensor:
+def _stored(file: Hdf5File, path: str, name: str, role: str) -> StoredTensor:
+    array = file.objects[path]
+    if array is None or array.dtype is None:
+        raise ValueError(f"{name!r}: {array.problem if array else 'a group, not an array'}")
     if array.dtype.kind != "f":
-        raise WeightsError(f"{where}: {name!r} holds {array.dtype}, not floating-point numbers")
-    if array.external or array.is_virtual:
-        raise WeightsError(f"{where}: {name!r} lies outside the file; save the weights in one file")
-
-    def read() -> Array:
-        with damage_named(f"{where}: {name!r}"):
-            data: Array = array[()]
-        return data
-
-    return StoredTensor(name, role, tuple(array.shape), read)
+        raise WeightsError(f"{file.where}: {name!r} holds {array.dtype}, not floating-point numbers")
+    if array.outside:
+        raise WeightsError(f"{file.where}: {name!r} lies outside the file; save the weights in one file")
+    return StoredTensor(name, role, array.shape, partial(file.read, path))

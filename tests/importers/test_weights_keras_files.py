@@ -19,7 +19,6 @@ from weight_files import (
 )
 
 from edgekit.errors import WeightsError
-from edgekit.importers import keras_h5
 from edgekit.importers.keras_config import layer_paths
 from edgekit.importers.weights import load_weights
 
@@ -301,7 +300,6 @@ def test_names_of_layers_that_are_not_there_are_refused(tmp_path):
 
 
 def test_flipped_bytes_of_an_archive_are_refused_or_harmless(tmp_path):
-    """Archives only: the HDF5 library itself can hang over flipped bytes in its heap of strings."""
     path = write_archive(tmp_path / "w.keras", LAYERS)
     data = path.read_bytes()
     rng = np.random.default_rng(0)
@@ -371,11 +369,6 @@ def test_virtual_arrays_are_not_read(tmp_path):
         del file["conv2"]["conv2/bias:0"]
         file["conv2"].create_virtual_dataset("conv2/bias:0", layout)
     refused(path, "lies outside the file")
-
-
-def test_a_file_of_too_many_objects_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(keras_h5, "MAX_OBJECTS", 10)
-    refused(write_legacy(tmp_path / "w.h5", LAYERS), "holds more than 10 objects")
 
 
 def test_a_ring_of_groups_ends(tmp_path):
