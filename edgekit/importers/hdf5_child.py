@@ -80,10 +80,12 @@ class _Reader:
 
         import h5py
 
+        if self._file is not None:  # the library would hand out its open file again for the same path
+            self._file.close()
+        self._file, self._items = None, {}
         if path is not None and not h5py.is_hdf5(path):
             return {"objects": None}
         self._file = h5py.File(io.BytesIO(data) if data is not None else path, "r")
-        self._items = {}
         self._file.visititems(self._note)
         if len(self._items) > MAX_OBJECTS:
             raise ValueError(f"more than {MAX_OBJECTS} objects")
@@ -91,8 +93,9 @@ class _Reader:
         self._items[""] = self._file
         return {"objects": objects}
 
-    def _note(self, name: str, item: Any) -> bool | None:
-        self._items[name] = item
+    def _note(self, name: str | bytes, item: Any) -> bool | None:
+        # h5py gives bytes where a name is not UTF-8; Keras writes no such names, so nobody asks for it.
+        self._items[name if isinstance(name, str) else name.decode("utf-8", "replace")] = item
         return True if len(self._items) > MAX_OBJECTS else None
 
     def _strings(self, of: str, key: str) -> list[str] | None:

@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,12 +31,10 @@ CPU_SECONDS = 30
 """For all that is read of a file; the largest network of the zoo takes a tenth of a second."""
 WALL_SECONDS = 120
 """For one answer, for systems that do not limit processor time."""
+WATCH_SECONDS = 0.1
 BASE_MEMORY_BYTES = 512 * 2**20
 MAX_REPLY_BYTES = 256 * 2**20
-START = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-    "from edgekit.importers.hdf5_child import main; main(int(sys.argv[2]), int(sys.argv[3]))"
-)
+START = "import sys; sys.path[:] = {!a}; from edgekit.importers.hdf5_child import main; main({}, {})"
 """Modules are searched for where this process finds them, and so never in the working folder."""
 
 
@@ -56,16 +55,18 @@ class Hdf5Reader:
     """
 
     def __init__(self, limit_bytes: int) -> None:
-        limits = (str(CPU_SECONDS), str(BASE_MEMORY_BYTES + 2 * limit_bytes))
+        paths = [str(entry) for entry in sys.path]
         self._process = subprocess.Popen(
-            [sys.executable, "-c", START, json.dumps([str(entry) for entry in sys.path]), *limits],
+            [sys.executable, "-c", START.format(paths, CPU_SECONDS, BASE_MEMORY_BYTES + 2 * limit_bytes)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             # Threads of numpy's own would only cost time and address space.
             env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
         )
-        self._late = False
+        self._late, self._deadline, self._closed = False, math.inf, threading.Event()
+        # One thread for all answers: to start a timer for each would cost as much as the answers.
+        threading.Thread(target=self._watch, daemon=True).start()
 
     def __enter__(self) -> Hdf5Reader:
         return self
@@ -75,6 +76,7 @@ class Hdf5Reader:
 
     def close(self) -> None:
         """End the process, whatever it does."""
+        self._closed.set()
         self._process.kill()
         for stream in (self._process.stdin, self._process.stdout):
             with contextlib.suppress(OSError):
@@ -94,9 +96,7 @@ class Hdf5Reader:
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None
         assert stdout is not None
-        watchdog = threading.Timer(WALL_SECONDS, self._give_up)
-        watchdog.daemon = True
-        watchdog.start()
+        self._deadline = time.monotonic() + WALL_SECONDS
         try:
             stdin.write(json.dumps(request).encode() + b"\n" + data)
             stdin.flush()
@@ -105,14 +105,17 @@ class Hdf5Reader:
         except (OSError, ValueError) as problem:
             raise WeightsError(f"{where} is damaged: {self._verdict()}; fetch or write it anew") from problem
         finally:
-            watchdog.cancel()
+            self._deadline = math.inf
         if "problem" in reply:
             raise WeightsError(f"{where} is damaged or cut short ({reply['problem']}); fetch or write it anew")
         return reply, payload
 
-    def _give_up(self) -> None:
-        self._late = True
-        self._process.kill()
+    def _watch(self) -> None:
+        while not self._closed.wait(WATCH_SECONDS):
+            if time.monotonic() > self._deadline:
+                self._late = True
+                self._process.kill()
+                return
 
     def _verdict(self) -> str:
         self._process.kill()
