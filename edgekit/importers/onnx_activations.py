@@ -11,6 +11,7 @@ from edgekit.errors import ImportFileError
 from edgekit.importers.onnx_context import ImportContext, Value, as_float32
 from edgekit.importers.onnx_math import with_constant
 from edgekit.importers.onnx_model import OnnxNode
+from edgekit.importers.onnx_patterns import near_sixth
 from edgekit.importers.onnx_view import Order, View
 
 ENDLESS = 65504.0
@@ -90,10 +91,8 @@ def _bound(context: ImportContext, node: OnnxNode, index: int, name: str, defaul
 def hard_sigmoid(context: ImportContext, node: OnnxNode) -> list[Value]:
     """HardSigmoid; a slope that is 1/6 in float32 becomes 1/6."""
     x = context.view(node)
-    slope, offset = node.number("alpha", 0.2), node.number("beta", 0.5)
-    if math.isclose(slope, 1 / 6, rel_tol=1e-6):
-        slope = 1 / 6
-    return [x.on(context.emit("hard_sigmoid", [x.tensor], {"slope": slope, "offset": offset}))]
+    attrs = {"slope": near_sixth(node.number("alpha", 0.2)), "offset": node.number("beta", 0.5)}
+    return [x.on(context.emit("hard_sigmoid", [x.tensor], attrs))]
 
 
 def swish(context: ImportContext, node: OnnxNode) -> list[Value]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,7 +20,7 @@ from edgekit.importers.onnx_view import (
     View,
     last_axis_permutation,
     plan_move,
-    split_factors,
+    shuffle_groups,
 )
 
 Value = View | Array
@@ -185,7 +184,9 @@ class ImportContext:
         shape, label = self.shape(view.tensor), view.label or f"{view.tensor}/transpose"
         channels = last_axis_permutation(view, shape, order)
         if channels is not None and shape[-1] == target[-1]:
-            return self._permute_channels(view, shape, channels, label)
+            sizes = view.sizes[len(view.sizes) - len(channels) :]
+            indices = np.arange(shape[-1]).reshape(sizes).transpose(channels).reshape(-1)
+            return self.pick(view.tensor, len(shape) - 1, indices.tolist(), self.unique(label))
         move = plan_move(view, shape, order)
         if len(move.before) > MAX_RANK:
             raise ImportFileError(
@@ -195,16 +196,27 @@ class ImportContext:
         source = self.reshaped(view.tensor, move.before)
         return self.emit("transpose", [source], {"perm": move.perm}, self.unique(label))
 
-    def _permute_channels(self, view: View, shape: Shape, channels: Shape, label: str) -> str:
-        factors = split_factors(view.sizes, shape)
-        sizes = [view.sizes[f] for f in factors[-1]] if factors else []
-        first = channels[0]
-        if channels == (*range(first, len(channels)), *range(first)):
-            groups = math.prod(sizes[:first])
-            return self.emit("channel_shuffle", [view.tensor], {"groups": groups}, self.unique(label))
-        indices = np.arange(shape[-1]).reshape(sizes).transpose(channels).reshape(-1)
-        attrs = {"axis": len(shape) - 1, "indices": tuple(int(i) for i in indices)}
-        return self.emit("gather", [view.tensor], attrs, self.unique(label))
+    def pick(self, tensor: str, axis: int, indices: Sequence[int], name: str = "") -> str:
+        """The entries of an axis with these numbers: a channel shuffle where they are one, a gather otherwise."""
+        shape = self.shape(tensor)
+        groups = shuffle_groups(indices, shape[-1]) if axis == len(shape) - 1 else None
+        if groups is not None:
+            return self.emit("channel_shuffle", [tensor], {"groups": groups}, name)
+        return self.emit("gather", [tensor], {"axis": axis, "indices": tuple(indices)}, name)
+
+    def settled(self, view: View) -> View:
+        """The view, or where it ends a channel shuffle of an image, one of a tensor that was shuffled.
+
+        So the graph has one shuffle where the network has one, however many ops read it.
+        """
+        shape = self.shape(view.tensor)
+        if view.rank != 4 or any(view.is_free(order) for order in ORDERS[4]):
+            return view
+        for order in ORDERS[4]:
+            if last_axis_permutation(view, shape, order) is not None and shape[-1] == view.shape[order[-1]]:
+                tensor = self.place(view, order)
+                return View.of(tensor, self.shape(tensor), order)
+        return view
 
     def add_input(self, name: str, shape: Shape, order: Order) -> None:
         """Make a graph input; `shape` and `order` are ONNX's."""

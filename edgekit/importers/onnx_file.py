@@ -27,13 +27,14 @@ QUANTIZED_MARKS = ("Linear", "Quant", "Integer", "NBits")
 def read_onnx(path_or_bytes: Path | str | bytes) -> OnnxModel:
     """Read a file or its bytes.
 
-    Raises ImportFileError for a file that is missing, a folder, damaged, quantized, of an opset outside 11 to the
-    newest that the installed onnx knows, or whose external weights cannot be had.
+    Raises ImportFileError for a file that is missing, a folder, damaged, quantized, of an IR version or opset that the
+    installed onnx does not know, of an opset before 11, or whose external weights cannot be had.
     """
     from onnx.inliner import inline_local_functions
 
     data, source, folder = _read_bytes(path_or_bytes)
     model = _parse(data, source)
+    _check_ir_version(model, source)
     _opset(model, source)
     if model.functions:
         try:
@@ -86,11 +87,21 @@ def _parse(data: bytes, source: str) -> Any:
         model = onnx.load_model_from_string(data)
     except DecodeError:
         raise ImportFileError(f"{source}: {DAMAGED}") from None
-    if not model.ir_version or not model.opset_import or not model.HasField("graph"):
+    if model.ir_version <= 0 or not model.opset_import or not model.HasField("graph"):
         raise ImportFileError(f"{source}: {DAMAGED}")
     if not model.graph.node or not model.graph.output:
         raise ImportFileError(f"{source}: holds a graph without nodes or outputs")
     return model
+
+
+def _check_ir_version(model: Any, source: str) -> None:
+    from onnx import IR_VERSION
+
+    if model.ir_version > IR_VERSION:
+        raise ImportFileError(
+            f"{source}: IR version {model.ir_version} is newer than {int(IR_VERSION)}, the last that the installed "
+            "onnx knows: update onnx, or export again with an older one"
+        )
 
 
 def _opset(model: Any, source: str) -> int:

@@ -53,10 +53,11 @@ def transpose(context: ImportContext, node: OnnxNode) -> list[Value]:
 
 
 def reshape(context: ImportContext, node: OnnxNode) -> list[Value]:
-    """Reshape: a view, wherever the memory can be cut that way."""
+    """Reshape: a view, wherever the memory can be cut that way; a shuffle of channels where it ends one."""
     x = context.view(node)
     wanted = as_ints(context.constant(node, 1, "shape"))
-    return [reshaped_view(context, x, reshaped(x.shape, wanted, bool(node.integer("allowzero", 0))))]
+    view = reshaped_view(context, x, reshaped(x.shape, wanted, bool(node.integer("allowzero", 0))))
+    return [context.settled(view)]
 
 
 def flatten(context: ImportContext, node: OnnxNode) -> list[Value]:

@@ -65,6 +65,7 @@ CONVERTERS: Mapping[str, Convert] = {
 
 _STATIC = "export with constant control flow (torch.onnx.export of model.eval() with static shapes)"
 _ACTIVATION = "use ReLU, ReLU6, hard-swish, swish or a sigmoid instead and train again"
+_GELU = "edgekit has no GELU, use hard-swish or swish instead and train again"
 _RESAMPLING = "edgekit takes classifiers, which do not enlarge or rearrange images; cut the network before it"
 _SEQUENCE = "edgekit takes convolutional networks only"
 _NORM = "use BatchNormalization instead, which folds into the convolutions"
@@ -74,9 +75,10 @@ REMEDIES: Mapping[str, str] = {
     **dict.fromkeys(("ArgMax", "Hardmax", "LogSoftmax", "TopK"), _LOGITS),
     **dict.fromkeys(("If", "Loop", "Scan"), _STATIC),
     **dict.fromkeys(
-        ("Celu", "Elu", "Erf", "Gelu", "LeakyRelu", "Mish", "PRelu", "Selu", "Softplus", "Softsign", "Tanh"),
+        ("Celu", "Elu", "LeakyRelu", "Mish", "PRelu", "Selu", "Softplus", "Softsign", "Tanh", "ThresholdedRelu"),
         _ACTIVATION,
     ),
+    **dict.fromkeys(("Erf", "Gelu", "com.microsoft::FastGelu", "com.microsoft::Gelu"), _GELU),
     **dict.fromkeys(
         ("ConvTranspose", "DepthToSpace", "GridSample", "MaxUnpool", "Resize", "SpaceToDepth", "Upsample"), _RESAMPLING
     ),
@@ -89,7 +91,7 @@ RUNTIME_DOMAINS = ("com.microsoft", "com.microsoft.nchwc")
 
 def remedy(op: str) -> str:
     """What to do about an op that is not in the table; `op` has its domain before it, with "::", unless ONNX's own."""
-    if op.rpartition("::")[0] in RUNTIME_DOMAINS:
+    if op.rpartition("::")[0] in RUNTIME_DOMAINS and op not in REMEDIES:
         return "onnxruntime has optimised this file: give the one that the exporter wrote"
     known = ", ".join(sorted(CONVERTERS))
     return REMEDIES.get(op, f"replace it or cut the network before it; the importer takes {known}")

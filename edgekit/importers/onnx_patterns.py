@@ -12,6 +12,11 @@ from edgekit.importers.onnx_slices import join_slices
 HARD_SIGMOID = {"slope": 1 / 6, "offset": 0.5}
 
 
+def near_sixth(slope: float) -> float:
+    """1/6 where a file's float32 means it."""
+    return 1 / 6 if math.isclose(slope, 1 / 6, rel_tol=1e-6) else slope
+
+
 def recognise_patterns(graph: Graph) -> int:
     """Rewrite every pattern in place; return how many. Nodes left without readers are dropped."""
     count = 0
@@ -28,6 +33,24 @@ def _hard_sigmoid(graph: Graph, node: Node) -> bool:
     return base is not None and _instead(graph, node, "hard_sigmoid", base, **HARD_SIGMOID)
 
 
+def _shifted_gate(graph: Graph, node: Node) -> bool:
+    """hard_sigmoid of x * a, or of x + b: a clip to 0..1 of what a hard sigmoid is made of."""
+    if node.op != "hard_sigmoid":
+        return False
+    inner = graph.producer(node.inputs[0])
+    constant, x = _constant_and_other(graph, inner) if inner else (None, "")
+    if inner is None or constant is None or constant.size != 1 or inner.op not in ("add", "mul"):
+        return False
+    number, slope, offset = float(constant.array.reshape(())), node.attrs["slope"], node.attrs["offset"]
+    if inner.attrs["activation"] != "none" or graph.shape(x) != graph.shape(node.output):
+        return False
+    if inner.op == "add":
+        return _instead(graph, node, "hard_sigmoid", x, slope=slope, offset=offset + slope * number)
+    if number <= 0:
+        return False
+    return _instead(graph, node, "hard_sigmoid", x, slope=near_sixth(slope * number), offset=offset)
+
+
 def _scaled_hard_swish(graph: Graph, node: Node) -> bool:
     """(x * relu6(x + 3)) / 6."""
     inner = _scaled(graph, node, 1 / 6)
@@ -36,6 +59,17 @@ def _scaled_hard_swish(graph: Graph, node: Node) -> bool:
         return False
     for x, gate in (product.inputs, product.inputs[::-1]):
         if _relu6_of_plus_three(graph, gate) == x:
+            return _instead(graph, node, "hard_swish", x)
+    return False
+
+
+def _hard_swish_of_sixth(graph: Graph, node: Node) -> bool:
+    """(x / 6) * relu6(x + 3)."""
+    if node.op != "mul" or node.attrs["activation"] != "none":
+        return False
+    for sixth, gate in (node.inputs, node.inputs[::-1]):
+        producer, x = graph.producer(sixth), _relu6_of_plus_three(graph, gate)
+        if producer and x and _scaled(graph, producer, 1 / 6) == x:
             return _instead(graph, node, "hard_swish", x)
     return False
 
@@ -157,7 +191,10 @@ RULES: tuple[Callable[[Graph, Node], bool], ...] = (
     _twice_clipped,
     _broadcast,
     _hard_sigmoid,
+    _shifted_gate,
+    _shifted_gate,
     _scaled_hard_swish,
+    _hard_swish_of_sixth,
     _hard_swish,
     _swish,
     _bias,

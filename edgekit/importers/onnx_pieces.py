@@ -143,7 +143,7 @@ def _take(context: ImportContext, x: View, axis: int, chosen: Shape) -> View:
     """The entries of an axis with these numbers."""
     ranked = _lay_out(context, x, axis)
     indices = tuple(i * ranked.inner + j for i in chosen for j in range(ranked.inner))
-    return ranked.part(context, context.emit("gather", [ranked.tensor], {"axis": ranked.axis, "indices": indices}))
+    return ranked.part(context, context.pick(ranked.tensor, ranked.axis, indices))
 
 
 def _range(context: ImportContext, x: View, axis: int, start: int, stop: int) -> View:

@@ -181,6 +181,18 @@ def _merged_axes(view: View, order: Order) -> Move:
     return Move(before, perm)
 
 
+def shuffle_groups(indices: Sequence[int], channels: int) -> int | None:
+    """The groups of the channel shuffle whose result's channel p is the input's channel indices[p]; None if it is none.
+
+    With G groups that is (p mod G) * (channels / G) + p div G. An order that changes nothing is no shuffle.
+    """
+    step = indices[1] if len(indices) == channels > 1 else 1
+    if step < 2 or channels % step:
+        return None
+    groups = channels // step
+    return groups if all(i == p % groups * step + p // groups for p, i in enumerate(indices)) else None
+
+
 def last_axis_permutation(view: View, shape: Shape, order: Order) -> Shape | None:
     """The channel factors in their new order, if only channels move within the last axis of a tensor of that shape.
 

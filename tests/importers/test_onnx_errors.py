@@ -69,6 +69,14 @@ def test_opsets() -> None:
     refuse("names no opset of the ONNX standard", model)
 
 
+def test_newer_ir_version() -> None:
+    model = node_model([RELU], IMAGE)
+    model.ir_version = onnx.IR_VERSION + 1
+    refuse(rf"IR version {onnx.IR_VERSION + 1} is newer than {int(onnx.IR_VERSION)}, .*update onnx, or export", model)
+    model.ir_version = -1
+    refuse("is no ONNX file, or a damaged", model)
+
+
 def test_quantized_files() -> None:
     constants = {"s": np.float32(0.1), "z": np.uint8(3)}
     for node in (
@@ -172,6 +180,11 @@ def test_unknown_op() -> None:
     model = node_model([make_node("Multinomial", ["x"], ["y"], name="odd")], IMAGE)
     text = refuse(r"cannot take op Multinomial \(node 'odd'\): replace it or cut", model, UnsupportedOpError)
     assert "the importer takes Add, AveragePool" in text
+    for op in ("Gelu", "Erf"):
+        match = rf"cannot take op {op} .*edgekit has no GELU, use hard-swish or swish instead and train again"
+        refuse(match, _one(op, opset=20), UnsupportedOpError)
+    refuse("com.microsoft::FastGelu .*no GELU", _one("FastGelu", domain="com.microsoft"), UnsupportedOpError)
+    refuse("com.microsoft::FusedConv .*onnxruntime", _one("FusedConv", domain="com.microsoft"), UnsupportedOpError)
     refuse("cannot take op LogSoftmax.*end the network at its logits", _one("LogSoftmax"), UnsupportedOpError)
     refuse("cannot take op mine::Relu", _one("Relu", domain="mine"), UnsupportedOpError)
 

@@ -23,11 +23,12 @@ def run(
     *,
     opset: int = 17,
     nhwc_output: bool = False,
+    outputs: tuple[str, ...] | list[str] = ("y",),
     **constants: Any,
 ) -> list[str]:
     """Import, compare with onnxruntime, return the graph's ops."""
     arrays = {name: np.asarray(value) for name, value in constants.items()}
-    return ops(check_import(node_model(nodes, shape, arrays, opset=opset), nhwc_output=nhwc_output))
+    return ops(check_import(node_model(nodes, shape, arrays, opset=opset, outputs=outputs), nhwc_output=nhwc_output))
 
 
 @pytest.mark.parametrize("auto_pad", ["SAME_UPPER", "SAME_LOWER", "VALID"])
@@ -95,11 +96,42 @@ def test_activations(onnx_op: str, op: str, opset: int, attrs: dict[str, float])
     assert run([make_node(onnx_op, ["x"], ["y"], **attrs)], opset=opset) == [op]
 
 
-THREE, SIX, SIXTH = np.float32(3), np.float32(6), np.float32(1 / 6)
+NUMBERS = {
+    name: np.float32(value)
+    for name, value in {"c0": 0, "half": 0.5, "c1": 1, "c3": 3, "c6": 6, "s": 1 / 6, "r2": 2**-0.5}.items()
+}
 PLUS = [make_node("Add", ["x", "c3"], ["a"]), make_node("Clip", ["a", "c0", "c6"], ["r"])]
 PATTERNS = {
     "gate-product-quotient": [*PLUS, make_node("Mul", ["x", "r"], ["m"]), make_node("Div", ["m", "c6"], ["y"])],
     "gate-quotient-product": [*PLUS, make_node("Div", ["r", "c6"], ["m"]), make_node("Mul", ["m", "x"], ["y"])],
+    "sixth-times-gate": [*PLUS, make_node("Div", ["x", "c6"], ["m"]), make_node("Mul", ["r", "m"], ["y"])],
+    "product-times-sixth": [*PLUS, make_node("Mul", ["r", "x"], ["m"]), make_node("Mul", ["m", "s"], ["y"])],
+    "min-max": [
+        make_node("Add", ["c3", "x"], ["a"]),
+        make_node("Max", ["a", "c0"], ["p"]),
+        make_node("Min", ["c6", "p"], ["r"]),
+        make_node("Div", ["r", "c6"], ["g"]),
+        make_node("Mul", ["g", "x"], ["y"]),
+    ],
+    "relu-min": [
+        make_node("Add", ["x", "c3"], ["a"]),
+        make_node("Relu", ["a"], ["p"]),
+        make_node("Min", ["p", "c6"], ["r"]),
+        make_node("Mul", ["x", "r"], ["m"]),
+        make_node("Div", ["m", "c6"], ["y"]),
+    ],
+    "unit-clip-of-quotient": [
+        make_node("Add", ["x", "c3"], ["a"]),
+        make_node("Div", ["a", "c6"], ["d"]),
+        make_node("Clip", ["d", "c0", "c1"], ["r"]),
+        make_node("Mul", ["x", "r"], ["y"]),
+    ],
+    "unit-clip-of-sum": [
+        make_node("Mul", ["x", "s"], ["a"]),
+        make_node("Add", ["half", "a"], ["d"]),
+        make_node("Clip", ["d", "c0", "c1"], ["r"]),
+        make_node("Mul", ["r", "x"], ["y"]),
+    ],
     "gate-times-sixth": [*PLUS, make_node("Mul", ["s", "r"], ["m"]), make_node("Mul", ["x", "m"], ["y"])],
     "hard-sigmoid": [make_node("HardSigmoid", ["x"], ["h"], alpha=1 / 6), make_node("Mul", ["h", "x"], ["y"])],
 }
@@ -107,18 +139,22 @@ PATTERNS = {
 
 @pytest.mark.parametrize("name", PATTERNS)
 def test_hard_swish_patterns(name: str) -> None:
-    assert run(PATTERNS[name], c0=np.float32(0), c3=THREE, c6=SIX, s=SIXTH) == ["hard_swish"]
+    assert run(PATTERNS[name], **NUMBERS) == ["hard_swish"]
 
 
 def test_other_patterns() -> None:
     gate = [*PLUS, make_node("Mul", ["r", "s"], ["y"])]
-    assert run(gate, c0=np.float32(0), c3=THREE, c6=SIX, s=SIXTH) == ["hard_sigmoid"]
-    assert run([make_node("Sigmoid", ["x"], ["h"]), make_node("Mul", ["x", "h"], ["y"])]) == ["swish"]
+    assert run(gate, **NUMBERS) == ["hard_sigmoid"]
+    assert run(PATTERNS["unit-clip-of-sum"][:3], outputs=["r"], **NUMBERS) == ["hard_sigmoid"]
+    for product in (["x", "h"], ["h", "x"]):
+        assert run([make_node("Sigmoid", ["x"], ["h"]), make_node("Mul", product, ["y"])]) == ["swish"]
 
 
 def test_patterns_with_other_numbers_stay_apart() -> None:
-    found = run(PATTERNS["gate-product-quotient"], c0=np.float32(0), c3=np.float32(2), c6=SIX)
+    found = run(PATTERNS["gate-product-quotient"], **NUMBERS | {"c3": np.float32(2)})
     assert found == ["add", "relu6", "mul", "mul"]
+    found = run(PATTERNS["sixth-times-gate"], **NUMBERS | {"c6": np.float32(6.5)})
+    assert found == ["hard_sigmoid", "mul", "mul", "mul"]
     other = [make_node("Sigmoid", ["x"], ["h"]), make_node("Relu", ["x"], ["r"]), make_node("Mul", ["r", "h"], ["y"])]
     assert run(other) == ["sigmoid", "relu", "mul"]
 

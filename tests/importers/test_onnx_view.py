@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgekit.importers.onnx_view import View, last_axis_permutation, plan_move, split_factors
+from edgekit.importers.onnx_view import View, last_axis_permutation, plan_move, shuffle_groups, split_factors
 
 NHWC = (0, 2, 3, 1)
 SHAPES = st.tuples(st.just(1), st.sampled_from([1, 2, 4, 6, 12]), st.integers(1, 4), st.integers(1, 4))
@@ -92,3 +92,18 @@ def test_channel_shuffle_moves_only_channels() -> None:
 )
 def test_split_factors(sizes: tuple[int, ...], shape: tuple[int, ...], expected: list[tuple[int, ...]] | None) -> None:
     assert split_factors(sizes, shape) == expected
+
+
+@pytest.mark.parametrize("channels", [2, 4, 6, 12, 30])
+def test_shuffles_are_told_by_their_indices(channels: int) -> None:
+    found = {}
+    for groups in range(1, channels + 1):
+        if channels % groups == 0:
+            indices = np.arange(channels).reshape(groups, -1).T.reshape(-1).tolist()
+            found[groups] = shuffle_groups(indices, channels)
+    assert found == {g: g if 1 < g < channels else None for g in found}
+
+
+@pytest.mark.parametrize("indices", [(), (0,), (0, 2, 1), (0, 3, 1, 2, 4, 5), (0, 2, 4, 1, 3), (1, 3, 5, 0, 2, 4)])
+def test_other_orders_are_no_shuffles(indices: tuple[int, ...]) -> None:
+    assert shuffle_groups(indices, 6) is None
