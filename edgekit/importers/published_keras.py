@@ -40,8 +40,9 @@ def _mobilenet_v1_rows() -> Iterator[PublishedWeights]:
     for alpha, text in texts.items():
         for size in (224, 192, 160, 128):
             stem = f"mobilenet/mobilenet_{text}_{size}_tf"
-            yield _row("mobilenet_v1", {"alpha": alpha}, size, True, f"{stem}.h5")
-            yield _row("mobilenet_v1", {"alpha": alpha}, size, False, f"{stem}_no_top.h5")
+            options: dict[str, Value] = {"alpha": alpha, "shallow": "off", "unit": "separable"}
+            yield _row("mobilenet_v1", options, size, True, f"{stem}.h5")
+            yield _row("mobilenet_v1", options, size, False, f"{stem}_no_top.h5")
 
 
 def _mobilenet_v2_rows() -> Iterator[PublishedWeights]:

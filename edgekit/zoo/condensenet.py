@@ -17,6 +17,7 @@ from edgekit.zoo.condensenet_published import CIFAR_PUBLISHED, IMAGENET_PUBLISHE
 from edgekit.zoo.heads import finish_classifier
 from edgekit.zoo.learned_groups import grouped_kernel, kept_inputs, mask_of
 from edgekit.zoo.legal import divisors, nearest
+from edgekit.zoo.naming import graph_name
 from edgekit.zoo.options import CLASSES, RESOLUTION, SEED, Option
 from edgekit.zoo.registry import register
 
@@ -80,7 +81,10 @@ def condensenet(
     arXiv:1711.09224, table 1.
     """
     design = Design(IMAGENET_UNITS, 8, 2, groups, condense, form, classifier == "dense", TORCH)
-    return _build(f"condensenet74_g{groups}c{condense}_{form}", design, resolution, classes, seed)
+    head = "" if classifier == "pruned" else "dense_classifier"
+    return _build(
+        graph_name("condensenet74", f"g{groups}c{condense}", form, head, resolution), design, resolution, classes, seed
+    )
 
 
 @register(
@@ -114,7 +118,10 @@ def condensenet_cifar(
             f"depth {depth} does not fill {CIFAR_STAGES} blocks evenly: it is not 6 n + 2; nearest: {legal}"
         )
     design = Design((units,) * CIFAR_STAGES, growth, 1, groups, condense, form, classifier == "dense", CIFAR)
-    return _build(f"condensenet{depth}_{form}", design, resolution, classes, seed)
+    head = "" if classifier == "dense" else "pruned_classifier"
+    width = "" if growth == 8 else f"k{growth}"
+    name = graph_name(f"condensenet{depth}", width, f"g{groups}c{condense}", form, head, resolution)
+    return _build(name, design, resolution, classes, seed)
 
 
 def _build(name: str, design: Design, resolution: int, classes: int, seed: int) -> Graph:

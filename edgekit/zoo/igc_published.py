@@ -35,6 +35,15 @@ IGCV1_CIFAR_PUBLISHED = (
         for width in (16, 18)
         for depth in (8, 20, 38, 62)
     ),
+    *(
+        Published(
+            {"primary": 4, "secondary": 8, "depth": depth, "block": "sumfusion"},
+            *(None,) * 4,
+            f"{_V1_PAPER}; the summation is a reading",
+            hypothesis=True,
+        )
+        for depth in (8, 20, 38, 62)
+    ),
 )
 
 # L, M, what doubles, block, parameters in M, MACs in M, top-1, top-5
@@ -73,7 +82,7 @@ IGCV2_CIFAR_PUBLISHED = (
     ),
     Published({"variant": "igcv2", "width": 64}, *(None,) * 4, _V2_PAPER, hypothesis=True),
     Published(
-        {"variant": "igcv2", "width": 64, "layers": 2},
+        {"variant": "igcv2", "width": 64, "block_layers": 2},
         *(None,) * 4,
         f"{_V2_PAPER}; two layers are Xception's block",
         hypothesis=True,

@@ -18,6 +18,7 @@ from edgekit.zoo.conv_norm import conv_norm
 from edgekit.zoo.heads import finish_classifier, pooled_dense
 from edgekit.zoo.igc_published import IGCV1_CIFAR_PUBLISHED, IGCV1_PUBLISHED
 from edgekit.zoo.legal import nearest
+from edgekit.zoo.naming import graph_name
 from edgekit.zoo.options import CLASSES, RESOLUTION, SEED, Option
 from edgekit.zoo.registry import register
 
@@ -34,6 +35,10 @@ SECONDARY = Option("secondary", int, 2, "M: groups of the first stage's 1x1 conv
 DEPTH = Option("depth", int, 20, "layers: 3 B + 2 without shortcuts, 6 B + 2 with them", least=2, most=1000)
 SHORTCUT = Option("shortcut", str, "plain", "identity: add each two blocks' input", choices=("plain", "identity"))
 BLOCK = Option("block", str, "igc", "regular: one 3x3 convolution of L M channels instead", choices=("igc", "regular"))
+CIFAR_BLOCK = Option(
+    "block", str, "igc", "regular: one 3x3 convolution of L M channels instead; sumfusion: L of M channels, added up",
+    choices=("igc", "regular", "sumfusion"),
+)  # fmt: skip
 WIDEN = Option(
     "widen", str, "secondary", "what doubles from stage to stage: M, or L (then the stem has L channels)",
     choices=("secondary", "primary"),
@@ -42,12 +47,16 @@ WIDEN = Option(
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """One block. primary and secondary: groups of the two convolutions; primary 0: one regular convolution."""
+    """One block. primary and secondary: groups of the two convolutions; primary 0: regular convolutions instead.
+
+    summed: how many of these run side by side and are added up.
+    """
 
     channels: int
     stride: int
     primary: int
     secondary: int
+    summed: int = 1
 
 
 @register(
@@ -82,7 +91,14 @@ def igcv1(
     stages cannot have. Source: arXiv:1707.02725, table 3, and the authors' three networks.
     """
     units = _stage_blocks(depth, 2 * IMAGENET_STAGES, f"{IMAGENET_STAGES} stages")
-    b = GraphBuilder(f"igcv1_l{primary}m{secondary}_{resolution}", (1, resolution, resolution, 3), seed=seed)
+    parts = (
+        "" if widen == "secondary" else "wide",
+        "" if depth == 18 else f"d{depth}",
+        "" if block == "igc" else block,
+    )
+    b = GraphBuilder(
+        graph_name("igcv1", f"l{primary}m{secondary}", *parts, resolution), (1, resolution, resolution, 3), seed=seed
+    )
     width = _width(primary, secondary)
     stem = primary if widen == "primary" else width
     x = conv_norm(b, "input", stem, 7, stride=2, padding=3, epsilon=EPSILON, name="stem")
@@ -100,7 +116,7 @@ def igcv1(
 @register(
     "igcv1_cifar",
     paper="arXiv:1707.02725",
-    options=(PRIMARY, SECONDARY, DEPTH, SHORTCUT, BLOCK, CIFAR_RESOLUTION, CIFAR_CLASSES, SEED),
+    options=(PRIMARY, SECONDARY, DEPTH, SHORTCUT, CIFAR_BLOCK, CIFAR_RESOLUTION, CIFAR_CLASSES, SEED),
     published=IGCV1_CIFAR_PUBLISHED,
 )
 def igcv1_cifar(
@@ -117,22 +133,29 @@ def igcv1_cifar(
     """IGCV1 for CIFAR: three stages of width L M, 2 L M, 4 L M; M grows with the width, L stays.
 
     Input (1, resolution, resolution, 3), output (1, classes) probabilities. With shortcuts, the first block of a unit
-    that doubles the width keeps the narrower secondary groups' number, as the authors' file does. Raises ModelError
-    for a depth that three stages cannot have. Source: arXiv:1707.02725, table 1.
+    that doubles the width keeps the narrower secondary groups' number, as the authors' file does. block `sumfusion`, a
+    reading of the paper's comparison, has L convolutions of M channels on M channels, and their sum: as many weights as
+    a regular convolution of sqrt(L) M channels. Raises ModelError for a depth that three stages cannot have. Source:
+    arXiv:1707.02725, table 1.
     """
     blocks = _stage_blocks(depth, LAYERS_PER_STEP[shortcut], "3 stages")
-    b = GraphBuilder(f"igcv1_l{primary}m{secondary}_d{depth}", (1, resolution, resolution, 3), seed=seed)
-    groups = primary if block == "igc" else 0
-    width = _width(primary, secondary)
+    parts = ("" if shortcut == "plain" else shortcut, "" if block == "igc" else block, resolution)
+    b = GraphBuilder(
+        graph_name("igcv1_cifar", f"l{primary}m{secondary}", f"d{depth}", *parts),
+        (1, resolution, resolution, 3),
+        seed=seed,
+    )
+    groups, summed = primary if block == "igc" else 0, primary if block == "sumfusion" else 1
+    width = secondary if summed > 1 else _width(primary, secondary)
     x = conv_norm(b, "input", width, 3, padding=1, epsilon=EPSILON, name="stem")
     for stage in range(3):
         channels = width * 2**stage
         for i in range(blocks):
             stride, name = 2 if stage and not i else 1, f"stage{stage + 1}_block{i + 1}"
-            last = Block(channels, 1, groups, channels // primary)
-            first = Block(channels, stride, groups, channels // primary // stride)
+            last = Block(channels, 1, groups, channels // primary, summed)
+            first = Block(channels, stride, groups, channels // primary // stride, summed)
             if shortcut == "plain":
-                x = _igc(b, x, Block(channels, stride, groups, channels // primary), name)
+                x = _igc(b, x, Block(channels, stride, groups, channels // primary, summed), name)
             else:
                 x = _residual(b, x, (first, last), 1 / (3 * blocks), name)
     return finish_classifier(b, pooled_dense(b, x, classes), CIFAR, resolution)
@@ -160,7 +183,7 @@ def _residual(b: GraphBuilder, x: str, blocks: Sequence[Block], gain: float, nam
 
 
 def _igc(b: GraphBuilder, x: str, block: Block, name: str, *, relu: bool = True, gain: float = 2.0) -> str:
-    """Primary 3x3 groups, permutation, secondary 1x1 groups, permutation, batch norm, ReLU; or one 3x3 for both."""
+    """Primary 3x3 groups, permutation, secondary 1x1 groups, permutation, batch norm, ReLU; or 3x3 alone, summed up."""
     width, stride = block.channels, block.stride
     if block.primary:
         x = b.conv2d(x, width, 3, stride=stride, padding=1, groups=block.primary, gain=1.0, name=f"{name}_primary")
@@ -168,7 +191,12 @@ def _igc(b: GraphBuilder, x: str, block: Block, name: str, *, relu: bool = True,
         x = b.conv2d(x, width, 1, groups=block.secondary, gain=gain, name=f"{name}_secondary")
         x = _shuffle(b, x, block.secondary, f"{name}_restore")
     else:
-        x = b.conv2d(x, width, 3, stride=stride, padding=1, gain=gain, name=f"{name}_conv")
+        side_by_side = width * block.summed
+        x = b.conv2d(x, side_by_side, 3, stride=stride, padding=1, gain=gain / block.summed, name=f"{name}_conv")
+        parts = b.split(x, (width,) * block.summed, name=f"{name}_split") if block.summed > 1 else (x,)
+        x = parts[0]
+        for number, part in enumerate(parts[1:], start=2):
+            x = b.add(x, part, name=f"{name}_sum{number}")
     x = b.batch_norm(x, epsilon=EPSILON, name=f"{name}_bn")
     return b.activation(x, "relu", name=f"{name}_relu") if relu else x
 

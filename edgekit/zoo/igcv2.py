@@ -20,6 +20,7 @@ from edgekit.zoo.heads import finish_classifier, pooled_dense
 from edgekit.zoo.igc_conditions import complete_sizes, group_sizes
 from edgekit.zoo.igc_published import IGCV2_CIFAR_PUBLISHED, IGCV2_PUBLISHED
 from edgekit.zoo.legal import divisors, nearest
+from edgekit.zoo.naming import graph_name
 from edgekit.zoo.options import ALPHA, CLASSES, RESOLUTION, SEED, Option
 from edgekit.zoo.registry import register
 
@@ -36,14 +37,14 @@ VARIANT = Option(
 )  # fmt: skip
 WIDTH = Option("width", int, 64, "channels of the first stage; they double twice", least=2, most=2048)
 LAYERS = Option(
-    "layers", int, 0, "L: layers of a block (0: 3, or for igcv2* what K and the width ask)", least=0, most=12
+    "block_layers", int, 0, "L: layers of a block (0: 3, or for igcv2* what K and the width ask)", least=0, most=12
 )
 GROUP_SIZE = Option(
     "k", int, 0, "K: channels in a group of 1x1 (0: the best balance, or 8 for igcv2*)", least=0, most=4096
 )
 DEPTH = Option("depth", int, 20, "layers, counting a block as one: 3 B + 2", least=5, most=1000)
 NORM = Option("norm", str, "block", "batch norm once a block or after every convolution", choices=("block", "conv"))
-IMAGENET_LAYERS = Option("layers", int, 3, "L: layers of a block", least=2, most=6)
+IMAGENET_LAYERS = Option("block_layers", int, 3, "L: layers of a block", least=2, most=6)
 IMAGENET_WIDTH = 96
 """Channels of the ImageNet network's stem: three times MobileNet V1's, which makes both about equally large."""
 
@@ -54,7 +55,9 @@ IMAGENET_WIDTH = 96
     options=(ALPHA, IMAGENET_LAYERS, RESOLUTION, CLASSES, SEED),
     published=IGCV2_PUBLISHED,
 )
-def igcv2(*, alpha: float = 1.0, layers: int = 3, resolution: int = 224, classes: int = 1000, seed: int = 0) -> Graph:
+def igcv2(
+    *, alpha: float = 1.0, block_layers: int = 3, resolution: int = 224, classes: int = 1000, seed: int = 0
+) -> Graph:
     """IGCV2 for ImageNet, a hypothesis: MobileNet V1 with interleaved 1x1 convolutions, three times as wide.
 
     Input (1, resolution, resolution, 3), output (1, classes) probabilities. The stem has the multiple of 8 nearest to
@@ -62,10 +65,11 @@ def igcv2(*, alpha: float = 1.0, layers: int = 3, resolution: int = 224, classes
     complementary condition. Source of the idea: arXiv:1804.06202, section 4.
     """
     stem = max(8, 8 * round(IMAGENET_WIDTH * alpha / 8))
-    b = GraphBuilder(f"igcv2_{alpha:g}_{resolution}", (1, resolution, resolution, 3), seed=seed)
+    name = graph_name("igcv2", alpha, "" if block_layers == 3 else f"l{block_layers}", resolution)
+    b = GraphBuilder(name, (1, resolution, resolution, 3), seed=seed)
     x = conv_norm(b, "input", stem, 3, stride=2, padding=1, name="stem")
     for i, (factor, stride) in enumerate(ROWS, start=1):
-        sizes = group_sizes(stem * factor, layers)
+        sizes = group_sizes(stem * factor, block_layers)
         x = _block(b, x, stem * factor, stride, sizes, f"block{i}", every=False, gain=2.0)
         x = b.activation(x, "relu", name=f"block{i}_relu")
     return finish_classifier(b, pooled_dense(b, x, classes), TORCH, resolution)
@@ -81,7 +85,7 @@ def igcv2_cifar(
     *,
     variant: str = "igcv2*",
     width: int = 64,
-    layers: int = 0,
+    block_layers: int = 0,
     k: int = 0,
     depth: int = 20,
     norm: str = "block",
@@ -96,8 +100,10 @@ def igcv2_cifar(
     arXiv:1804.06202, table 1.
     """
     blocks = _blocks(depth)
-    sizes = [_sizes(variant, width, width * 2**stage, layers, k) for stage in range(STAGES)]
-    b = GraphBuilder(f"igcv2_c{width}_d{depth}", (1, resolution, resolution, 3), seed=seed)
+    sizes = [_sizes(variant, width, width * 2**stage, block_layers, k) for stage in range(STAGES)]
+    kind = ("" if variant == "igcv2" else "star", f"l{block_layers}" if block_layers else "", f"k{k}" if k else "")
+    parts = (f"c{width}", f"d{depth}", "" if norm == "block" else "norms", resolution)
+    b = GraphBuilder(graph_name("igcv2_cifar", *kind, *parts), (1, resolution, resolution, 3), seed=seed)
     shortcut = x = conv_norm(b, "input", width, 3, padding=1, name="stem")
     for stage in range(STAGES):
         for i in range(blocks):

@@ -15,6 +15,7 @@ from edgekit.zoo.conv_norm import conv_norm
 from edgekit.zoo.heads import finish_classifier, pooled_dense
 from edgekit.zoo.igc_conditions import check_loose
 from edgekit.zoo.igc_published import IGCV3_PUBLISHED
+from edgekit.zoo.naming import graph_name
 from edgekit.zoo.options import ALPHA, CLASSES, RESOLUTION, SEED, Option
 from edgekit.zoo.registry import register
 
@@ -101,7 +102,9 @@ def igcv3(
     where the groups do not divide a width (the loose complementary condition). Source: arXiv:1806.00178, table 1.
     """
     groups = (groups1 or GROUPS[variant], groups2 or GROUPS[variant])
-    b = GraphBuilder(f"igcv3_{variant}_{alpha:g}_{resolution}", (1, resolution, resolution, 3), seed=seed)
+    shares = "" if groups == (GROUPS[variant],) * 2 else "g" + "_".join(map(str, groups))
+    name = graph_name("igcv3", variant, alpha, shares, "" if widths == "clean" else widths, resolution)
+    b = GraphBuilder(name, (1, resolution, resolution, 3), seed=seed)
     x = conv_norm(b, "input", even(STEM * alpha), 3, stride=2, padding=1, activation="relu6", name="stem")
     for row, (expansion, channels, repeats, stride) in enumerate(ROWS[variant], start=1):
         for i in range(repeats):

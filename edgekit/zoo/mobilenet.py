@@ -7,13 +7,15 @@ Structures: arXiv:1704.04861 table 1, arXiv:1801.04381 table 2.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from edgekit.data.preprocess import KERAS_TF
 from edgekit.errors import ModelError
 from edgekit.graph.builder import CLASSIFIER_GAIN, GraphBuilder, Padding
 from edgekit.graph.ir import Graph
 from edgekit.zoo.mobilenet_published import V1_PUBLISHED, V2_PUBLISHED
-from edgekit.zoo.naming import graph_name
-from edgekit.zoo.options import ALPHA, CLASSES, RESOLUTION, SEED, Option
+from edgekit.zoo.naming import graph_name, if_on
+from edgekit.zoo.options import ALPHA, CLASSES, RESOLUTION, SEED, SHALLOW, Option
 from edgekit.zoo.registry import register
 
 EPSILON = 1e-3
@@ -26,6 +28,9 @@ BEHIND = (0, 1, 0, 1)
 
 V1_ROWS = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *((512, 1),) * 5, (1024, 2), (1024, 1))
 """(channels, stride) of the 13 depthwise separable units. The paper prints stride 2 for the last; 7x7 says 1."""
+
+LEFT_OUT = (512, 1)
+"""The five units that the shallow network lacks (table 5)."""
 
 V2_ROWS = (
     (1, 16, 1, 1),
@@ -45,26 +50,56 @@ def make_divisible(value: float, divisor: int = 8) -> int:
     return nearest + divisor if nearest < 0.9 * value else nearest
 
 
+UNIT = Option(
+    "unit",
+    str,
+    "separable",
+    "dense: one full 3x3 convolution instead of a depthwise and a 1x1, the paper's Conv MobileNet",
+    choices=("separable", "dense"),
+)
+
+
 @register(
     "mobilenet_v1",
     paper="arXiv:1704.04861",
-    options=(ALPHA, RESOLUTION, CLASSES, SEED),
+    options=(
+        ALPHA,
+        replace(SHALLOW, help="without the five units of 512 channels that repeat"),
+        UNIT,
+        RESOLUTION,
+        CLASSES,
+        SEED,
+    ),
     published=V1_PUBLISHED,
 )
-def mobilenet_v1(*, alpha: float = 1.0, resolution: int = 224, classes: int = 1000, seed: int = 0) -> Graph:
+def mobilenet_v1(
+    *,
+    alpha: float = 1.0,
+    shallow: str = "off",
+    unit: str = "separable",
+    resolution: int = 224,
+    classes: int = 1000,
+    seed: int = 0,
+) -> Graph:
     """MobileNet V1: depthwise separable convolutions; every width is int(alpha * channels).
 
     Input (1, resolution, resolution, 3) in [-1, 1], output (1, classes) probabilities. Raises ModelError where alpha
-    leaves a layer without channels. Source: arXiv:1704.04861, table 1.
+    leaves a layer without channels. Source: arXiv:1704.04861, table 1; tables 4 and 5 for `unit` and `shallow`.
     """
-    b = GraphBuilder(f"mobilenet_v1_{alpha:g}_{resolution}", (1, resolution, resolution, 3), seed=seed)
+    name = graph_name("mobilenet_v1", f"{alpha:g}", if_on(shallow, "shallow"), "dense" * (unit == "dense"), resolution)
+    b = GraphBuilder(name, (1, resolution, resolution, 3), seed=seed)
     x = b.conv2d("input", _v1_width(32, alpha), 3, stride=2, name="conv1")
     x = _bn_relu6(b, x, "conv1_bn", "conv1_relu")
-    for i, (channels, stride) in enumerate(V1_ROWS, start=1):
-        padding = BEHIND if stride == 2 else "same"
+    rows = [row for row in V1_ROWS if shallow == "off" or row != LEFT_OUT]
+    for i, (channels, stride) in enumerate(rows, start=1):
+        padding, width = BEHIND if stride == 2 else "same", _v1_width(channels, alpha)
+        if unit == "dense":
+            x = b.conv2d(x, width, 3, stride=stride, padding=padding, name=f"conv_{i}")
+            x = _bn_relu6(b, x, f"conv_{i}_bn", f"conv_{i}_relu")
+            continue
         x = b.depthwise(x, 3, stride=stride, padding=padding, name=f"conv_dw_{i}")
         x = _bn_relu6(b, x, f"conv_dw_{i}_bn", f"conv_dw_{i}_relu")
-        x = b.conv2d(x, _v1_width(channels, alpha), 1, name=f"conv_pw_{i}")
+        x = b.conv2d(x, width, 1, name=f"conv_pw_{i}")
         x = _bn_relu6(b, x, f"conv_pw_{i}_bn", f"conv_pw_{i}_relu")
     x = b.global_avg_pool(x, keep_dims=True, name="global_average_pooling2d")
     x = b.dropout(x, 1e-3, name="dropout")

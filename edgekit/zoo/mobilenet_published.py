@@ -44,9 +44,13 @@ _V2 = (
     (0.35, 96, 1.66, 11, 45.5, 70.4),
 )
 
-V1_PUBLISHED = tuple(
-    Published({"alpha": alpha, "resolution": size}, params, macs, top1, None, _V1_PAPER)
-    for alpha, size, params, macs, top1 in _V1
+V1_PUBLISHED = (
+    *(
+        Published({"alpha": alpha, "resolution": size}, params, macs, top1, None, _V1_PAPER)
+        for alpha, size, params, macs, top1 in _V1
+    ),
+    Published({"shallow": "on"}, 2.9, 307, 65.3, None, "arXiv:1704.04861, table 5"),
+    Published({"unit": "dense"}, 29.3, 4866, 71.7, None, "arXiv:1704.04861, table 4"),
 )
 
 V2_PUBLISHED = tuple(

@@ -57,4 +57,5 @@ ALPHA = Option(
 )
 RESOLUTION = Option("resolution", int, 224, "height and width of the input in pixels", least=32, most=8192)
 CLASSES = Option("classes", int, 1000, "outputs of the classifier", least=1, most=100_000)
+SHALLOW = Option("shallow", str, "off", "fewer units", choices=("off", "on"))
 SEED = Option("seed", int, 0, "seed of the random weights", least=0, most=2**63 - 1)

@@ -6,7 +6,7 @@ Structure: arXiv:1707.01083, figure 2 and table 1; where the paper is silent, th
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edgekit.data.preprocess import TORCH
 from edgekit.errors import ModelError
@@ -16,7 +16,7 @@ from edgekit.zoo.conv_norm import conv_norm, depthwise_norm
 from edgekit.zoo.heads import finish_classifier
 from edgekit.zoo.legal import nearest
 from edgekit.zoo.naming import graph_name, if_on
-from edgekit.zoo.options import ALPHA, CLASSES, RESOLUTION, SEED, Option
+from edgekit.zoo.options import ALPHA, CLASSES, RESOLUTION, SEED, SHALLOW, Option
 from edgekit.zoo.registry import register
 from edgekit.zoo.shufflenet_published import V1_PUBLISHED
 
@@ -34,7 +34,7 @@ CUT = 1e-3
 OPTIONS = (
     Option("groups", int, 3, "groups of the 1x1 convolutions: 1, 2, 3, 4 or 8", least=1, most=8),
     ALPHA,
-    Option("shallow", str, "off", "half of the units", choices=("off", "on")),
+    replace(SHALLOW, help="half of the units, as in the paper's comparison"),
     Option("stem", int, 0, "channels of the first convolution (0: the authors' for alpha)", least=0, most=1024),
     Option("classifier_bias", str, "off", "bias of the classifier; the authors have none", choices=("off", "on")),
     RESOLUTION,

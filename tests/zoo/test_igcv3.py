@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from golden_counts import counts, golden_rows
+from golden_counts import counts
 from torch_twin import randomize_norms, run_both
 
 from edgekit.errors import ModelError
 from edgekit.graph.interpret import interpret
 from edgekit.zoo import build_model
 from edgekit.zoo.igcv3 import author_expanded, even
-
-
-@pytest.mark.parametrize(("model", "options", "parameters", "macs"), golden_rows("igcv3"))
-def test_counts_equal_the_references(model, options, parameters, macs):
-    assert counts(model, **options) == (parameters, macs)
 
 
 @pytest.mark.parametrize(

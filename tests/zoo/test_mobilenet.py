@@ -51,6 +51,30 @@ def test_counts_equal_keras(model, alpha, resolution, parameters, macs):
 
 
 @pytest.mark.parametrize(
+    ("options", "parameters", "macs"),
+    [({"shallow": "on"}, 2887976, 307323392), ({"unit": "dense"}, 29294088, 4867293184)],
+)
+def test_counts_of_the_papers_other_two_networks(options, parameters, macs):
+    """arXiv:1704.04861, tables 4 and 5: 29.3 M and 4866 M (convolutions alone), 2.9 M and 307 M."""
+    cost = graph_cost(build_model("mobilenet_v1", **options))
+    assert (cost.parameters, cost.macs) == (parameters, macs)
+
+
+def test_the_shallow_network_lacks_the_five_units_that_repeat():
+    deep, shallow = (build_model("mobilenet_v1", shallow=switch, resolution=64) for switch in ("off", "on"))
+    assert len(deep.nodes) - len(shallow.nodes) == 5 * 6
+    widths = [shallow.shape(f"conv_pw_{i}")[3] for i in range(1, 9)]
+    assert widths == [64, 128, 128, 256, 256, 512, 1024, 1024]
+
+
+def test_dense_units_have_one_full_convolution_each():
+    graph = build_model("mobilenet_v1", unit="dense", alpha=0.25, resolution=64)
+    kernels = [graph.shape(n.inputs[1])[:3] for n in graph.nodes if n.op == "conv2d"]
+    assert kernels[1:4] == [(3, 3, 8), (3, 3, 16), (3, 3, 32)]
+    assert len(kernels) == 1 + 13 + 1
+
+
+@pytest.mark.parametrize(
     ("alpha", "resolution", "macs_millions"),
     [
         (1.0, 224, 569),

@@ -25,7 +25,7 @@ def test_the_zoo_has_both_mobilenets():
     spec = model_spec("mobilenet_v1")
     assert spec.paper == "arXiv:1704.04861"
     assert spec.summary.startswith("MobileNet V1: depthwise separable convolutions")
-    assert [o.name for o in spec.options] == ["alpha", "resolution", "classes", "seed"]
+    assert [o.name for o in spec.options] == ["alpha", "shallow", "unit", "resolution", "classes", "seed"]
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_an_unknown_model_names_the_nearest(name, message):
 
 def test_an_unknown_option_names_those_that_there_are():
     with pytest.raises(
-        ModelError, match="model mobilenet_v1 has no option 'groups'; it has alpha, resolution, classes"
+        ModelError, match="model mobilenet_v1 has no option 'groups'; it has alpha, shallow, unit, resolution, classes"
     ):
         build_model("mobilenet_v1", groups=3)
 
@@ -57,7 +57,14 @@ def test_options_are_checked_by_name_and_by_builder_alike():
 
 def test_metadata_tells_model_options_weights_and_version():
     graph = build_model("mobilenet_v1", alpha=0.25, resolution=64, classes=7, seed=3)
-    assert graph.metadata["model"] == {"name": "mobilenet_v1", "alpha": 0.25, "resolution": 64, "classes": 7}
+    assert graph.metadata["model"] == {
+        "name": "mobilenet_v1",
+        "alpha": 0.25,
+        "shallow": "off",
+        "unit": "separable",
+        "resolution": 64,
+        "classes": 7,
+    }
     assert graph.metadata["weights"] == {"source": "random", "seed": 3}
     assert graph.metadata["steps"] == []
     assert graph.metadata["edgekit"] == __version__
@@ -153,7 +160,7 @@ def test_every_published_variant_has_a_row():
 def test_the_mobilenets_lie_near_their_published_counts():
     for row in model_rows():
         if row.model in ("mobilenet_v1", "mobilenet_v2"):
-            assert row.macs / 1e6 == pytest.approx(row.published.macs_millions, abs=1)
+            assert row.macs / 1e6 == pytest.approx(row.published.macs_millions, rel=3e-4, abs=1)
 
 
 def test_a_variant_without_counts_is_named(monkeypatch):
