@@ -67,12 +67,12 @@ def _depthwise_filter(kernel: Array) -> Array:
 def _weights(model: TfliteModel, node: Node, layout: str, arrange: Callable[[Array], Array], axis: int) -> list[int]:
     """Indices of the filter, arranged its channel scales on `axis`, and of the bias, zeros if there is none."""
     kernel = model.graph.tensor(node.inputs[1])
-    if kernel.data is None:
+    if not kernel.is_constant:
         raise UnsupportedOpError(node.op, node.name, "TFLite", "its kernel must be a constant")
     quant = kernel.quant
     if quant is not None and quant.axis is not None:
         quant = replace(quant, axis=axis)
-    arranged = replace(kernel.with_data(arrange(kernel.data)), quant=quant)
+    arranged = replace(kernel.with_data(arrange(kernel.array)), quant=quant)
     weights = model.constant(arranged, layout)
     if len(node.inputs) == 3:
         return [weights, model.tensor(node.inputs[2])]

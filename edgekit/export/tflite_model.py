@@ -50,7 +50,7 @@ class TfliteModel:
     def tensor(self, name: str) -> int:
         """Index of the graph's tensor `name`, added when first asked for."""
         tensor = self.graph.tensor(name)
-        if tensor.data is not None:
+        if tensor.is_constant:
             return self.constant(tensor)
         if (name, "") not in self._index_of:
             self._index_of[name, ""] = self._add_tensor(name, tensor.shape, tensor.dtype, tensor.quant, 0)

@@ -50,7 +50,7 @@ def is_non_negative(graph: Graph, name: str) -> bool:
         return tensor.quant.zero_point[0] == np.iinfo(tensor.dtype).min
     node = graph.producer(name)
     if node is None:
-        return tensor.data is not None and bool((tensor.data >= 0).all())
+        return tensor.is_constant and bool((tensor.array >= 0).all())
     if node.op in NON_NEGATIVE or node.attrs.get("activation", "none") != "none":
         return True
     keeps_sign = node.op in KEEPS_SIGN and node.attrs.get("value", 0.0) >= 0

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgekit.errors import GraphError
+from edgekit.graph.deferred import Deferred
 from edgekit.graph.quant_params import QuantParams
 
 Array = npt.NDArray[Any]
@@ -26,18 +27,19 @@ Attr = Any
 class Tensor:
     """A value that flows along an edge, or a constant.
 
-    shape is static; dtype is numpy's name; data (constants only) is a read-only array of that shape and dtype.
+    shape is static; dtype is numpy's name; data (constants only) is a read-only array of that shape and dtype, or how
+    to make it: read it as `array`.
     With `quant`, dtype is the integer type and `quant` gives its meaning.
     """
 
     name: str
     shape: tuple[int, ...]
     dtype: str = "float32"
-    data: Array | None = None
+    data: Array | Deferred | None = None
     quant: QuantParams | None = None
 
     def __post_init__(self) -> None:
-        if self.data is not None and self.data.flags.writeable:
+        if isinstance(self.data, np.ndarray) and self.data.flags.writeable:
             frozen = np.array(self.data)
             frozen.flags.writeable = False
             object.__setattr__(self, "data", frozen)
@@ -58,7 +60,7 @@ class Tensor:
         """The constant's value. Raises GraphError for an activation."""
         if self.data is None:
             raise GraphError(f"tensor {self.name!r} is not a constant")
-        return self.data
+        return self.data.value() if isinstance(self.data, Deferred) else self.data
 
     @property
     def size(self) -> int:

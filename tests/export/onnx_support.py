@@ -59,7 +59,7 @@ def randomize(graph: Graph, rng: np.random.Generator) -> Graph:
     """Random numbers in every float constant; variances positive."""
 
     def change(tensor: Tensor) -> Tensor:
-        if tensor.data is None or tensor.dtype != "float32":
+        if not tensor.is_constant or tensor.dtype != "float32":
             return tensor
         data = rng.standard_normal(tensor.shape).astype(np.float32)
         if tensor.name.endswith("/variance"):
