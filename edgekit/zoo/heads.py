@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from edgekit.data.preprocess import Preprocessing
 from edgekit.graph.builder import GraphBuilder
 from edgekit.graph.ir import Graph
@@ -9,7 +11,8 @@ from edgekit.graph.ir import Graph
 
 def finish_classifier(b: GraphBuilder, logits: str, preprocessing: Preprocessing, resolution: int) -> Graph:
     """Softmax over `logits` (1, classes) as the graph's output; notes the preprocessing at that resolution."""
-    graph = b.finish(b.activation(logits, "softmax", name="predictions"))
+    name = "predictions_softmax" if logits == "predictions" else "predictions"
+    graph = b.finish(b.activation(logits, "softmax", name=name))
     graph.metadata["preprocessing"] = preprocessing.with_size(resolution, resolution).to_metadata()
     return graph
 
@@ -17,3 +20,16 @@ def finish_classifier(b: GraphBuilder, logits: str, preprocessing: Preprocessing
 def pooled_dense(b: GraphBuilder, x: str, classes: int) -> str:
     """Global average pool and a dense layer with bias: `pool` (1, C), `logits` (1, classes)."""
     return b.dense(b.global_avg_pool(x, name="pool"), classes, name="logits")
+
+
+def dense_head(b: GraphBuilder, x: str, hidden: Sequence[int], classes: int, names: Sequence[str]) -> str:
+    """Flatten x (1, H, W, C), then a dense layer with ReLU and dropout for each of `hidden`, then the logits.
+
+    names: of the dense layers.
+    """
+    _, height, width, channels = b.shape(x)
+    x = b.reshape(x, (1, height * width * channels), name="flatten")
+    for units, name in zip(hidden, names[:-1], strict=True):
+        x = b.activation(b.dense(x, units, gain=2.0, name=name), "relu", name=f"{name}_relu")
+        x = b.dropout(x, 0.5, name=f"{name}_dropout")
+    return b.dense(x, classes, name=names[-1])
