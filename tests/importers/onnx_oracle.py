@@ -97,8 +97,8 @@ def check_import(
     """
     source = model.SerializeToString() if isinstance(model, onnx.ModelProto) else model
     graph = import_onnx(source, **options)
-    feeds = _inputs(graph)
-    expected = _run_original(source, graph, feeds, nhwc_input)
+    feeds = random_inputs(graph)
+    expected = run_original(source, graph, feeds, nhwc_input)
     found = interpret(graph, feeds)
     assert len(expected) == len(graph.outputs)
     for name, want in zip(graph.outputs, expected, strict=True):
@@ -108,12 +108,14 @@ def check_import(
     return graph
 
 
-def _inputs(graph: Graph) -> dict[str, np.ndarray]:
+def random_inputs(graph: Graph) -> dict[str, np.ndarray]:
+    """Normal numbers of standard deviation 2 for each input."""
     rng = np.random.default_rng(0)
     return {name: rng.standard_normal(graph.shape(name), np.float32) * 2 for name in graph.inputs}
 
 
-def _run_original(source: Any, graph: Graph, feeds: dict[str, np.ndarray], nhwc: bool) -> list[np.ndarray]:
+def run_original(source: Any, graph: Graph, feeds: dict[str, np.ndarray], nhwc: bool = False) -> list[np.ndarray]:
+    """The file's outputs in onnxruntime; feeds are the graph's. `nhwc`: the file's inputs are, too."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3

@@ -191,31 +191,3 @@ def test_same_file_gives_same_graph() -> None:
     torch.manual_seed(0)
     data = torch_bytes(SqueezeExcite(True), (1, 3, 8, 8), opset=13)
     assert graph_text(import_onnx(data)) == graph_text(import_onnx(data))
-
-
-NETWORKS = [
-    ("squeezenet", "squeezenet_v1_0", 48),
-    ("mobilenetv2", "mobilenetv2_w1", 32),
-    ("mobilenetv3", "mobilenetv3_small_w1", 32),
-    ("shufflenetv2", "shufflenetv2_w1", 32),
-    ("shufflenet", "shufflenet_g3_w1", 32),
-]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("family", "name", "resolution"), NETWORKS)
-@pytest.mark.parametrize("dynamo", [False, DYNAMO])
-def test_pytorchcv(family: str, name: str, resolution: int, dynamo: bool) -> None:
-    models = pytest.importorskip(f"pytorchcv.models.{family}")
-    torch.manual_seed(0)
-    shape = (1, 3, resolution, resolution)
-    module = getattr(models, name)(pretrained=False, in_size=(resolution, resolution))
-    if family == "squeezenet":
-        module.output[-1] = nn.AdaptiveAvgPool2d(1)  # theirs is fixed at 13 x 13
-    else:
-        module.features.final_pool = nn.AdaptiveAvgPool2d(1)  # theirs is fixed at 7 x 7
-    data = torch_bytes(settled(module, shape), shape, opset=20 if dynamo else 13, dynamo=dynamo)
-    graph = check_import(data, deep=True)
-    assert not {"transpose", "gather"} & set(ops(graph))
-    assert ops(graph).count("pad") == (3 if family == "shufflenet" else 0)  # its average pools count their padding
-    assert ("channel_shuffle" in ops(graph)) == family.startswith("shufflenet")
