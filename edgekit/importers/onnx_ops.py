@@ -67,12 +67,14 @@ _STATIC = "export with constant control flow (torch.onnx.export of model.eval() 
 _ACTIVATION = "use ReLU, ReLU6, hard-swish, swish or a sigmoid instead and train again"
 _GELU = "edgekit has no GELU, use hard-swish or swish instead and train again"
 _RESAMPLING = "edgekit takes classifiers, which do not enlarge or rearrange images; cut the network before it"
+_CALL = "tf2onnx left a compiled function of TensorFlow; Keras compiles its grouped convolutions: write one per slice"
 _SEQUENCE = "edgekit takes convolutional networks only"
 _NORM = "use BatchNormalization instead, which folds into the convolutions"
 _LOGITS = "end the network at its logits or with Softmax"
 
 REMEDIES: Mapping[str, str] = {
     **dict.fromkeys(("ArgMax", "Hardmax", "LogSoftmax", "TopK"), _LOGITS),
+    **dict.fromkeys(("PartitionedCall", "StatefulPartitionedCall"), _CALL),
     **dict.fromkeys(("If", "Loop", "Scan"), _STATIC),
     **dict.fromkeys(
         ("Celu", "Elu", "LeakyRelu", "Mish", "PRelu", "Selu", "Softplus", "Softsign", "Tanh", "ThresholdedRelu"),

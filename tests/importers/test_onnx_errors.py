@@ -183,6 +183,7 @@ def test_unknown_op() -> None:
     for op in ("Gelu", "Erf"):
         match = rf"cannot take op {op} .*edgekit has no GELU, use hard-swish or swish instead and train again"
         refuse(match, _one(op, opset=20), UnsupportedOpError)
+    refuse("StatefulPartitionedCall .*Keras compiles its grouped", _one("StatefulPartitionedCall"), UnsupportedOpError)
     refuse("com.microsoft::FastGelu .*no GELU", _one("FastGelu", domain="com.microsoft"), UnsupportedOpError)
     refuse("com.microsoft::FusedConv .*onnxruntime", _one("FusedConv", domain="com.microsoft"), UnsupportedOpError)
     refuse("cannot take op LogSoftmax.*end the network at its logits", _one("LogSoftmax"), UnsupportedOpError)

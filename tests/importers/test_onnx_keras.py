@@ -10,6 +10,7 @@ import pytest
 from onnx_oracle import check_import, ops
 
 pytestmark = pytest.mark.slow
+INDICES = (5, 5, 1, 0, 11, 7, 3, 2)
 
 
 @pytest.fixture(scope="module")
@@ -36,16 +37,83 @@ def model() -> Any:
     return keras.Model(entry, [classes, other])
 
 
-@pytest.mark.parametrize("opset", [13, 17])
-def test_tf2onnx(model: Any, opset: int) -> None:
+def convert(model: Any, opset: int, size: int = 16) -> Any:
+    """The model through tf2onnx, with an open batch."""
     tf2onnx = pytest.importorskip("tf2onnx")
     import tensorflow
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        spec = (tensorflow.TensorSpec((None, 16, 16, 3), tensorflow.float32, name="input"),)
-        proto, _ = tf2onnx.convert.from_keras(model, spec, opset=opset)
-    _check(check_import(proto, nhwc_input=True))
+        spec = (tensorflow.TensorSpec((None, size, size, 3), tensorflow.float32, name="input"),)
+        return tf2onnx.convert.from_keras(model, spec, opset=opset)[0]
+
+
+@pytest.mark.parametrize("opset", [13, 17])
+def test_tf2onnx(model: Any, opset: int) -> None:
+    _check(check_import(convert(model, opset), nhwc_input=True))
+
+
+def shuffled(x: Any, groups: int, joined: bool) -> Any:
+    """The shuffle in layers of Keras: with five axes, or with height and width joined."""
+    from keras import layers
+
+    _, h, w, c = x.shape
+    apart = (h * w, groups, c // groups) if joined else (h, w, groups, c // groups)
+    x = layers.Permute((1, 3, 2) if joined else (1, 2, 4, 3))(layers.Reshape(apart)(x))
+    return layers.Reshape((h, w, c))(x)
+
+
+def shuffles_and_index() -> Any:
+    """A network of shuffles (one of them in TensorFlow's own ops), an index layer and a split in halves."""
+    keras = pytest.importorskip("keras")
+    import tensorflow
+
+    class Shuffle(keras.layers.Layer):  # type: ignore[name-defined,misc,unused-ignore]
+        def call(self, x: Any) -> Any:
+            _, h, w, c = x.shape
+            x = tensorflow.transpose(tensorflow.reshape(x, [-1, h, w, 2, c // 2]), [0, 1, 2, 4, 3])
+            return tensorflow.reshape(x, [-1, h, w, c])
+
+    class Index(keras.layers.Layer):  # type: ignore[name-defined,misc,unused-ignore]
+        def call(self, x: Any) -> Any:
+            return tensorflow.gather(x, INDICES, axis=3)
+
+    keras.utils.set_random_seed(0)
+    layers = keras.layers
+    entry = layers.Input((16, 16, 3))
+    x = layers.Conv2D(12, 3, 2, padding="same", use_bias=False)(entry)
+    x = shuffled(layers.ReLU()(layers.BatchNormalization()(x)), 3, joined=False)
+    x = shuffled(layers.DepthwiseConv2D(3, padding="same")(x), 4, joined=True)
+    x = Index()(Shuffle()(layers.Conv2D(12, 1)(x)))
+    x = layers.ReLU(6.0)(layers.DepthwiseConv2D(3, 2, padding="same")(x))
+    left, right = x[..., :4], x[..., 4:]
+    x = layers.Concatenate()([left, layers.Conv2D(4, 1, activation="silu")(right)])
+    return keras.Model(entry, layers.Dense(5)(layers.GlobalAveragePooling2D()(shuffled(x, 2, joined=False))))
+
+
+@pytest.mark.parametrize("opset", [11, 15, 18])
+def test_shuffles_through_tf2onnx(opset: int) -> None:
+    graph = check_import(convert(shuffles_and_index(), opset), nhwc_input=True)
+    found = ops(graph)
+    assert not {"transpose", "reshape", "slice"} & set(found)
+    assert [n.attrs["groups"] for n in graph.nodes if n.op == "channel_shuffle"] == [3, 4, 2, 2]
+    assert [n.attrs["indices"] for n in graph.nodes if n.op == "gather"] == [INDICES]
+    assert (found.count("split"), found.count("swish"), found.count("concat")) == (1, 1, 1)
+
+
+def test_keras_network_through_tf2onnx() -> None:
+    """A whole published architecture: no transpose, no reshape but the classifier's."""
+    keras = pytest.importorskip("keras")
+    keras.utils.set_random_seed(0)
+    model = keras.applications.MobileNetV3Small(input_shape=(64, 64, 3), alpha=0.35, weights=None, classes=10)
+    found = ops(check_import(convert(model, 13, size=64), nhwc_input=True, deep=True))
+    assert "transpose" not in found
+    assert {op: found.count(op) for op in ("hard_swish", "hard_sigmoid", "global_avg_pool", "reshape")} == {
+        "hard_swish": 19,
+        "hard_sigmoid": 9,
+        "global_avg_pool": 10,
+        "reshape": 1,
+    }
 
 
 def test_keras_export(model: Any, tmp_path: Path) -> None:

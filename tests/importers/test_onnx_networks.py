@@ -184,7 +184,8 @@ NETWORKS: dict[str, Network] = {
     "efficientnet_b0b": ("efficientnet", "efficientnet_b0b", {}, 64, {"swish": 49}),
     "mixnet": ("mixnet", "mixnet_s", {}, 32, {"split": 34, "swish": 39}),
 }
-THROUGH_DYNAMO = [n for n in NETWORKS if n not in ("squeezeresnet", "menet", "mixnet", "efficientnet_b0b")]
+ALIKE = ("squeezeresnet", "menet", "mixnet", "efficientnet_b0b", "shufflenet_g8", "shufflenetv2b_inverse")
+THROUGH_DYNAMO = [name for name in NETWORKS if name not in ALIKE]
 """Each of these exports takes seconds; what is left out adds nothing of its own."""
 EXPORTED = ("squeezenet", "mobilenetv3", "shufflenet", "shufflenetv2b", "igcv3", "condensenet", "efficientnet_b0")
 
