@@ -187,10 +187,10 @@ class TfliteContext:
 
 
 def clean_name(name: str) -> str:
-    """The first name where TensorFlow's converter joined several of fused layers with `;`, fit for the graph."""
+    """The first name where converters joined several of fused layers with `;`, without PyTorch's module paths."""
     parts = [part for part in name[:1000].split(";") if part.strip("/ ")]
     printable = re.sub(r"[^\w\-./:+@ ]", "_", parts[0] if parts else "")
-    return clean(printable)
+    return clean(re.sub(r"\btorch\.nn\.modules\.(\w+\.)*", "", printable))
 
 
 def fused(op: TfliteOp) -> tuple[Step, ...]:

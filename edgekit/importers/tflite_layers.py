@@ -245,6 +245,8 @@ def _reduction(context: TfliteContext, op: TfliteOp) -> tuple[str, list[Step], t
     axes = sorted({axis_from_front(a, len(shape)) for a in whole_numbers(context.constant(op, 1, "list of axes"))})
     kept = tuple(1 if i in axes else d for i, d in enumerate(shape))
     target = kept if op.integer("KeepDims") else tuple(d for i, d in enumerate(shape) if i not in axes)
+    x, axes = _behind_transpose(context, x, axes)
+    shape = context.shape(x)
     real = [a for a in axes if shape[a] > 1]
     if len(shape) == 4 and set(real) <= {1, 2} <= set(axes) and shape[1:3] != (1, 1):
         return x, [], (1, shape[1] * shape[2], shape[3]), [reshaped(target)]
@@ -253,3 +255,16 @@ def _reduction(context: TfliteContext, op: TfliteOp) -> tuple[str, list[Step], t
         raise ImportFileError(f"reduces axes {tuple(axes)} of {shape}: only neighbouring axes can be reduced, not all")
     parts = math.prod(shape[:first]), math.prod(shape[first : last + 1]), math.prod(shape[last + 1 :])
     return x, [reshaped((1, *parts))], parts, [reshaped(target)]
+
+
+def _behind_transpose(context: TfliteContext, x: str, axes: list[int]) -> tuple[str, list[int]]:
+    """What a transpose before a reduction reads, and the axes there, where the kept ones stay in order.
+
+    PyTorch's networks reduce NCHW images, which the converter makes of NHWC ones.
+    """
+    node = context.graph.producer(x)
+    if node is None or node.op != "transpose":
+        return x, axes
+    perm = node.attrs["perm"]
+    kept = [p for a, p in enumerate(perm) if a not in axes]
+    return (node.inputs[0], sorted(perm[a] for a in axes)) if kept == sorted(kept) else (x, axes)
