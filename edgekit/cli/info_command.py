@@ -30,7 +30,7 @@ def command(
     family: dict[str, int | float | str],
     as_json: bool,
 ) -> None:
-    """Show parameters, MACs, bytes, memory access and peak memory of MODEL (a zoo name or an .onnx file)."""
+    """Show parameters, MACs, bytes, memory access and peak memory of MODEL (a zoo name, an .onnx or .tflite file)."""
     from dataclasses import asdict
 
     from edgekit.cli.console import out, print_json

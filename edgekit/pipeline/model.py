@@ -14,16 +14,16 @@ from edgekit.graph.ir import Graph
 from edgekit.graph.validate import check_finite
 from edgekit.pipeline.reporter import Reporter
 
-FOREIGN_SUFFIXES = {".keras": "Keras", ".h5": "Keras", ".hdf5": "Keras", ".tflite": "TFLite", ".pb": "TensorFlow"}
+FOREIGN_SUFFIXES = {".keras": "Keras", ".h5": "Keras", ".hdf5": "Keras", ".pb": "TensorFlow"}
 
 
 @dataclass(frozen=True, slots=True)
 class ModelRequest:
-    """Which model: `model` is a zoo name or the path of an ONNX file.
+    """Which model: `model` is a zoo name or the path of an ONNX or TFLite file.
 
     options: alpha, resolution, classes, ... as the zoo's builder takes them (None: its default). weights: auto,
     imagenet, none or a path. preprocessing: a preset's name, for files that do not say. labels: a text file, one class
-    a line. input_shape: of an ONNX file's only input, in the file's layout, where the file leaves it open.
+    a line. input_shape: of a file's only input, in the file's layout, where the file leaves it open.
     """
 
     model: str
@@ -41,7 +41,7 @@ def load_model(request: ModelRequest, reporter: Reporter) -> Graph:
     if path.suffix.lower() in FOREIGN_SUFFIXES:
         kind = FOREIGN_SUFFIXES[path.suffix.lower()]
         raise ImportFileError(f"{path}: {kind} files cannot be read yet; export the model to ONNX and give that file")
-    is_file = path.suffix.lower() == ".onnx" or _exists(path)
+    is_file = path.suffix.lower() in (".onnx", ".tflite") or _exists(path)
     graph = _import(path, request, reporter) if is_file else _build(request, reporter)
     if request.preprocessing is not None:
         _set_preprocessing(graph, request.preprocessing)
@@ -102,7 +102,7 @@ def _build(request: ModelRequest, reporter: Reporter) -> Graph:
 
     given = {key: value for key, value in request.options.items() if value is not None}
     if request.input_shape is not None:
-        raise ModelError(f"--input-shape is for .onnx files; {request.model} takes --resolution")
+        raise ModelError(f"--input-shape is for files; {request.model} takes --resolution")
     graph = build_model(request.model, **given, seed=request.seed)
     shape = graph.metadata["model"]
 
@@ -128,14 +128,16 @@ def _build(request: ModelRequest, reporter: Reporter) -> Graph:
 
 def _import(path: Path, request: ModelRequest, reporter: Reporter) -> Graph:
     from edgekit.importers.onnx import import_onnx
+    from edgekit.importers.tflite import import_tflite
 
     given = sorted(key for key, value in request.options.items() if value is not None)
     if given:
         raise ModelError(f"{path}: --{given[0]} shapes zoo models; a file has the shape that it was saved with")
     if request.weights not in ("auto", "none"):
         raise ModelError(f"{path}: --weights is for zoo models; a file brings its own")
-    graph = import_onnx(path, input_shape=request.input_shape)
-    if request.preprocessing is None:
+    read = import_tflite if path.suffix.lower() == ".tflite" else import_onnx
+    graph = read(path, input_shape=request.input_shape)
+    if request.preprocessing is None and "preprocessing" not in graph.metadata:
         assumed = default_preset(_image_shape(graph)[3])
         _set_preprocessing(graph, assumed)
         reporter.warn(

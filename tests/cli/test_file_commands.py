@@ -187,7 +187,7 @@ def test_bench_measures_side_by_side(labelled: Path) -> None:
         (["inspect", "{cut}"], "cut.onnx: not a whole ONNX file"),
         (["inspect", "{text}"], "neither a .tflite nor an .onnx"),
         (["inspect", "{folder}"], "cannot be read: Is a directory"),
-        (["info", "{tflite}"], "TFLite files cannot be read yet; export the model to ONNX"),
+        (["info", "{tflite}"], "is quantized"),
         (["info", "{int8}"], "is quantized"),
     ],
 )
