@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from edgekit import __version__
 from edgekit.data.kept import KeptSource
@@ -20,17 +20,16 @@ from edgekit.graph.cost import GraphCost, graph_cost
 from edgekit.graph.ir import Array, Graph
 from edgekit.passes.registry import PassReport, apply_passes
 from edgekit.pipeline.deflate import deflated_size
+from edgekit.pipeline.file_names import Precision, export_stem
 from edgekit.pipeline.model import ModelRequest, load_model, preprocessing_of
 from edgekit.pipeline.quantize_model import Int8Settings, quantize_model
 from edgekit.pipeline.reading import reading, warn_of_skipped
 from edgekit.pipeline.reporter import Reporter, SilentReporter
 from edgekit.pipeline.verify import Verification, require_float_agreement, verify_files
 
-Precision = Literal["float32", "float16", "int8"]
 FORMATS = ("tflite", "onnx")
 FUSING_PASSES = ("fuse_activations", "fold_padding")
 """What `fuse=False` leaves out; batch norms are folded all the same, int8 needs it."""
-SUFFIXES = {"float32": "fp32", "float16": "fp16", "int8": "int8"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +212,13 @@ def _finish(
     reports: tuple[PassReport, ...],
     recorder: _Recorder,
 ) -> ExportResult:
-    stem = f"{graph.name}_{SUFFIXES[request.precision]}"
+    stem = export_stem(
+        graph,
+        request.precision,
+        io=request.int8.options.io,
+        fuse=request.fuse,
+        sized=request.model.input_shape is not None,
+    )
     result = ExportResult(
         name=stem,
         files={fmt: request.out / f"{stem}.{fmt}" for fmt in contents},

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from command_line import TINY, names, run, spawn
 
-STEM = "mobilenet_v2_0.35_32"
+STEM = "mobilenet_v2_0.35_32_10classes"
 FEW = ("--calibration-images", "2")
 
 

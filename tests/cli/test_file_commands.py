@@ -123,7 +123,7 @@ def test_evaluate_needs_labels(labelled: Path, tmp_path: Path) -> None:
 def test_files_made_for_other_images_are_not_mixed(labelled: Path, tmp_path: Path, classes: Path) -> None:
     small = run("export", *TINY, "--calibration-images", "2", "--format", "onnx", "--out", tmp_path)
     assert small.code == 0
-    other = tmp_path / "mobilenet_v2_0.35_32_fp32.onnx"
+    other = tmp_path / "mobilenet_v2_0.35_32_10classes_fp32.onnx"
     for args in (
         ("evaluate", labelled / f"{FLOAT}.onnx", other, "--data", classes),
         ("compare", other, labelled / f"{FLOAT}.onnx"),

@@ -150,7 +150,7 @@ def test_names_that_the_terminal_cannot_write_are_escaped(tmp_path: Path) -> Non
     done = spawn("export", *TINY, "--out", tmp_path / "é", env={"PYTHONIOENCODING": "ascii"})
     assert done.returncode == 0, done.stderr
     assert "\\xe9" in done.stdout
-    assert "mobilenet_v2_0.35_32_fp32.tflite" in names(tmp_path / "é")
+    assert "mobilenet_v2_0.35_32_10classes_fp32.tflite" in names(tmp_path / "é")
 
 
 def test_a_command_that_does_not_exist_in_the_table_is_not_imported() -> None:

@@ -184,7 +184,7 @@ def test_a_file_in_the_folders_place(tmp_path: Path) -> None:
 
 
 def test_a_folder_in_a_files_place(tmp_path: Path) -> None:
-    (tmp_path / "mobilenet_v2_0.35_32_fp32.onnx").mkdir()
+    (tmp_path / "mobilenet_v2_0.35_32_10classes_fp32.onnx").mkdir()
     done = run("export", *TINY, "--calibration-images", "1", "--out", tmp_path)
-    refused(done, "mobilenet_v2_0.35_32_fp32.onnx", "it is a folder")
-    assert names(tmp_path) == ["mobilenet_v2_0.35_32_fp32.onnx"]
+    refused(done, "mobilenet_v2_0.35_32_10classes_fp32.onnx", "it is a folder")
+    assert names(tmp_path) == ["mobilenet_v2_0.35_32_10classes_fp32.onnx"]

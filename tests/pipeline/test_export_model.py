@@ -201,7 +201,10 @@ def test_without_fusing_activations_stay_ops_of_their_own(tmp_path: Path) -> Non
     loose = export(tmp_path / "b", "float32", formats=("tflite",), fuse=False)
     assert op_names(fused.files["tflite"].read_bytes()).count("RELU6") == 0
     assert op_names(loose.files["tflite"].read_bytes()).count("RELU6") == 35
-    assert names(tmp_path / "a") == ["mobilenet_v2_0.35_32_fp32.json", "mobilenet_v2_0.35_32_fp32.tflite"]
+    assert names(tmp_path / "a") == [
+        "mobilenet_v2_0.35_32_10classes_fp32.json",
+        "mobilenet_v2_0.35_32_10classes_fp32.tflite",
+    ]
     quantized = export(tmp_path / "c", fuse=False)
     assert quantized.verification.with_float["tflite"].mean_cosine > 0.9
 
