@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -23,6 +24,18 @@ _CAUSES = {
     errno.EEXIST: "a part of the path is a file, not a folder: choose another folder",
     errno.ENAMETOOLONG: "the name is too long: choose a shorter one",
 }
+
+
+def require_writable(folder: Path) -> None:
+    """Try whether files can be made in a folder that exists; nothing is left behind.
+
+    Raises OutputError as `write_atomically`, though a nearly full disk only shows when the files are written.
+    """
+    try:
+        with tempfile.TemporaryFile(dir=folder, prefix=".edgekit."):
+            pass
+    except OSError as error:
+        raise _output_error(folder, error) from error
 
 
 def write_atomically(path: Path, data: bytes) -> None:

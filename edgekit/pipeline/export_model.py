@@ -15,7 +15,7 @@ from edgekit.data.kept import KeptSource
 from edgekit.data.samples import Source
 from edgekit.data.sources import open_source
 from edgekit.errors import ModelError, OutputError
-from edgekit.export.files import write_all
+from edgekit.export.files import require_writable, write_all
 from edgekit.graph.cost import GraphCost, graph_cost
 from edgekit.graph.ir import Array, Graph
 from edgekit.passes.registry import PassReport, apply_passes
@@ -144,10 +144,11 @@ def _check_formats(formats: tuple[str, ...]) -> None:
 
 
 def _check_out(out: Path) -> None:
-    """Refuse a folder that cannot be before the work; a full disk only shows when the files are written."""
+    """Refuse a folder that cannot be or be written to before the work; a full disk shows when the files are written."""
     nearest = next(path for path in (out, *out.absolute().parents) if path.exists())
     if not nearest.is_dir():
         raise OutputError(f"cannot write to {out}: {nearest} is a file, not a folder; choose another --out")
+    require_writable(nearest)
 
 
 def _open_calibration(request: ExportRequest, reporter: Reporter) -> Source:

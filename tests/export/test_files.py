@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from edgekit.errors import OutputError
-from edgekit.export.files import write_all, write_atomically
+from edgekit.export.files import require_writable, write_all, write_atomically
 
 
 def names(folder: Path) -> list[str]:
@@ -167,3 +167,14 @@ def test_an_interrupt_leaves_no_temporary_file(tmp_path: Path, monkeypatch: pyte
     with pytest.raises(KeyboardInterrupt):
         write_atomically(tmp_path / "model.onnx", b"bytes")
     assert names(tmp_path) == []
+
+
+def test_trying_a_folder_leaves_nothing(tmp_path: Path) -> None:
+    require_writable(tmp_path)
+    assert names(tmp_path) == []
+
+
+def test_a_folder_that_is_none_cannot_be_written_to(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"a file")
+    with pytest.raises(OutputError, match=r"cannot write .*file: a part of the path is a file, not a folder"):
+        require_writable(tmp_path / "file")

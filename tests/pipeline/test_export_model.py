@@ -242,6 +242,16 @@ def test_a_file_in_the_folders_place_is_refused_before_the_work(tmp_path: Path, 
     assert blocker.read_text() == "mine"
 
 
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder in which not even root can make files")
+@pytest.mark.parametrize("deeper", ["", "a/b"])
+def test_a_folder_that_cannot_be_written_to_is_refused_before_the_work(deeper: str) -> None:
+    reporter = SilentReporter()
+    request = ExportRequest(ModelRequest("mobilenet_v2", SMALL), "int8", out=Path("/proc") / deeper)
+    with pytest.raises(OutputError, match=r"^cannot write /proc: .*choose"):
+        export_model(request, reporter)
+    assert reporter.warnings == []
+
+
 def test_a_float_file_that_disagrees_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import edgekit.pipeline.export_model as module
 
