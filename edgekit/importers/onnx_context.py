@@ -2,59 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 
 from edgekit.errors import ImportFileError
-from edgekit.graph.builder import GraphBuilder
-from edgekit.graph.ir import Array, Graph
+from edgekit.graph.ir import Array
 from edgekit.importers.onnx_model import OnnxModel, OnnxNode
 from edgekit.importers.onnx_names import clean, layer_name
 from edgekit.importers.onnx_shapes import as_ints
-from edgekit.importers.onnx_view import (
-    NHWC_OF_NCHW,
-    Order,
-    Shape,
-    View,
-    last_axis_permutation,
-    plan_move,
-    shuffle_groups,
-)
+from edgekit.importers.onnx_view import NHWC_OF_NCHW, Order, Shape, View, last_axis_permutation
+from edgekit.importers.view_placer import ViewPlacer
 
 Value = View | Array
 """What an ONNX name stands for: a view of an activation, or a constant in ONNX's own layout."""
 
 ORDERS: Mapping[int, tuple[Order, ...]] = {2: ((0, 1),), 4: (NHWC_OF_NCHW, (0, 1, 2, 3))}
-MAX_RANK = 4
 
 
-class ImportContext:
+class ImportContext(ViewPlacer):
     """What the functions of `onnx_ops` work with. Problems are ImportFileErrors without place; the driver adds it."""
 
     def __init__(self, model: OnnxModel, name: str) -> None:
+        super().__init__(name)
         self.model = model
         self.opset = model.opset
-        self.builder = GraphBuilder(name)
         self.values: dict[str, Value] = dict(model.constants)
-        self._layer = ""
         self._graph_outputs = frozenset(model.outputs)
-        self._placed: dict[tuple[View, Order], str] = {}
-
-    @property
-    def graph(self) -> Graph:
-        """The graph under construction."""
-        return self.builder.graph
 
     def enter(self, node: OnnxNode) -> None:
         """Name what is emitted from here on after this node."""
-        self._layer = layer_name(node, self._graph_outputs)
-
-    @property
-    def layer(self) -> str:
-        """The name of the node at work, as its layer is called."""
-        return self._layer
+        self.layer = layer_name(node, self._graph_outputs)
 
     # -- inputs of ONNX nodes --------------------------------------------------------------------------------------
 
@@ -101,24 +79,6 @@ class ImportContext:
         value = self.optional_constant(node, 1, "list of axes")
         return None if value is None else as_ints(value)
 
-    # -- making graph nodes ----------------------------------------------------------------------------------------
-
-    def unique(self, wish: str = "") -> str:
-        """A free name: the layer's, or `wish`."""
-        return self.graph.unique_name(wish or self._layer)
-
-    def emit(self, op: str, inputs: Sequence[str], attrs: Mapping[str, Any] | None = None, name: str = "") -> str:
-        """Add a node of the graph; returns its output."""
-        return self.builder.op(op, inputs, attrs, name=name or self.unique())
-
-    def add_constant(self, name: str, data: Array) -> str:
-        """Add a constant to the graph under a free name like `name`."""
-        return self.builder.constant(self.graph.unique_name(name), np.ascontiguousarray(data))
-
-    def shape(self, tensor: str) -> Shape:
-        """Shape of a tensor of the graph."""
-        return self.graph.shape(tensor)
-
     # -- layout ----------------------------------------------------------------------------------------------------
 
     def order_for(self, *views: View) -> Order:
@@ -142,21 +102,6 @@ class ImportContext:
             raise ImportFileError(f"works on a tensor {view.shape}: edgekit takes it for images (N, C, H, W) only")
         return self.place(view, NHWC_OF_NCHW)
 
-    def place(self, view: View, order: Order) -> str:
-        """The tensor that holds the view with ONNX's axes in that order; moves memory if it must."""
-        key = (view, order)
-        if key not in self._placed:
-            target = tuple(view.shape[axis] for axis in order)
-            moved = view.tensor if view.is_free(order) else self._move(view, order, target)
-            self._placed[key] = self.reshaped(moved, target, view.label)
-        return self._placed[key]
-
-    def reshaped(self, tensor: str, shape: Shape, label: str = "") -> str:
-        """The tensor in another shape of the same memory."""
-        if self.shape(tensor) == shape:
-            return tensor
-        return self.emit("reshape", [tensor], {"shape": shape}, self.unique(label or f"{tensor}/reshape"))
-
     def columns(self, view: View) -> tuple[str, Array, View]:
         """A 2-D value as a tensor (N, F), which ONNX column each of its columns is, and the value's view of it.
 
@@ -179,30 +124,6 @@ class ImportContext:
         everything = View(view.tensor, view.sizes, ((), tuple(view.factors(range(view.rank)))), view.label)
         tensor = self.place(everything, (0, 1))
         return View.of(tensor, (1, view.size), (0, 1))
-
-    def _move(self, view: View, order: Order, target: Shape) -> str:
-        shape, label = self.shape(view.tensor), view.label or f"{view.tensor}/transpose"
-        channels = last_axis_permutation(view, shape, order)
-        if channels is not None and shape[-1] == target[-1]:
-            sizes = view.sizes[len(view.sizes) - len(channels) :]
-            indices = np.arange(shape[-1]).reshape(sizes).transpose(channels).reshape(-1)
-            return self.pick(view.tensor, len(shape) - 1, indices.tolist(), self.unique(label))
-        move = plan_move(view, shape, order)
-        if len(move.before) > MAX_RANK:
-            raise ImportFileError(
-                f"needs a transpose of {len(move.before)} axes {move.before}: "
-                "edgekit takes reshapes and transposes of images up to a channel shuffle"
-            )
-        source = self.reshaped(view.tensor, move.before)
-        return self.emit("transpose", [source], {"perm": move.perm}, self.unique(label))
-
-    def pick(self, tensor: str, axis: int, indices: Sequence[int], name: str = "") -> str:
-        """The entries of an axis with these numbers: a channel shuffle where they are one, a gather otherwise."""
-        shape = self.shape(tensor)
-        groups = shuffle_groups(indices, shape[-1]) if axis == len(shape) - 1 else None
-        if groups is not None:
-            return self.emit("channel_shuffle", [tensor], {"groups": groups}, name)
-        return self.emit("gather", [tensor], {"axis": axis, "indices": tuple(indices)}, name)
 
     def settled(self, view: View) -> View:
         """The view, or where it ends a channel shuffle of an image, one of a tensor that was shuffled.
