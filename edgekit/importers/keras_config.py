@@ -14,15 +14,20 @@ def layer_paths(config: bytes) -> dict[str, str]:
     Keras 3 calls the groups after classes, numbered in the order of the layers (`layers/conv2d_3`), and nests models.
     Raises ValueError for text that is not JSON.
     """
-    found: dict[str, str] = {}
-    _collect(json.loads(config), "layers", found, depth=0)
+    return {path: names[-1] for path, names in layer_addresses(json.loads(config)).items()}
+
+
+def layer_addresses(model: Any) -> dict[str, tuple[str, ...]]:
+    """As `layer_paths`, of parsed JSON, with the names of the models around a layer before its own."""
+    found: dict[str, tuple[str, ...]] = {}
+    _collect(model, "layers", (), found)
     return found
 
 
-def _collect(model: Any, prefix: str, found: dict[str, str], depth: int) -> None:
+def _collect(model: Any, prefix: str, around: tuple[str, ...], found: dict[str, tuple[str, ...]]) -> None:
     settings = model.get("config") if isinstance(model, dict) else None
     layers = settings.get("layers") if isinstance(settings, dict) else None
-    if not isinstance(layers, list) or depth > 20:
+    if not isinstance(layers, list) or len(around) > 20:
         return
     used: Counter[str] = Counter()
     for layer in layers:
@@ -32,9 +37,10 @@ def _collect(model: Any, prefix: str, found: dict[str, str], depth: int) -> None
         path = f"{prefix}/{kind}_{used[kind]}" if used[kind] else f"{prefix}/{kind}"
         used[kind] += 1
         own = layer.get("config", {}).get("name") if isinstance(layer.get("config"), dict) else None
+        address = (*around, own if isinstance(own, str) else "")
         if isinstance(own, str):
-            found[path] = own
-        _collect(layer, f"{path}/layers", found, depth + 1)
+            found[path] = address
+        _collect(layer, f"{path}/layers", address, found)
 
 
 def _snake_case(name: str) -> str:

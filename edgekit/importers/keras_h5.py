@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from edgekit.errors import WeightsError
+from edgekit.graph.ir import Array
 from edgekit.importers.damage import damage_named
 from edgekit.importers.hdf5_process import Hdf5File, open_hdf5
 from edgekit.importers.keras_config import layer_paths
@@ -27,11 +28,11 @@ NOT_LAYERS = {"optimizer", "optimizer_weights", "seed_generator", "_seed_generat
 
 
 @contextmanager
-def open_keras_weights(path: Path, limit_bytes: int) -> Iterator[list[StoredLayer]]:
+def open_keras_weights(path: Path, limit_bytes: int, *, may_be_empty: bool = False) -> Iterator[list[StoredLayer]]:
     """The layers with weights that an `.h5` or `.keras` file holds; arrays can be read while the context lasts.
 
     limit_bytes: the most that the weights inside a `.keras` archive may unpack to. Raises WeightsError for damaged
-    files and files that hold no Keras weights.
+    files and, unless it `may_be_empty`, files that hold no Keras weights.
     """
     names: Mapping[str, str] = {}
     data: bytes | None = None
@@ -41,6 +42,8 @@ def open_keras_weights(path: Path, limit_bytes: int) -> Iterator[list[StoredLaye
     with open_hdf5(path, limit_bytes, data) as file:
         with damage_named(str(path)):
             layers = _list_layers(file, names)
+        if not layers and not may_be_empty:
+            raise WeightsError(f"{path} holds no weights of a Keras model")
         yield layers
 
 
@@ -49,8 +52,21 @@ def read_model_config(path: Path) -> str | None:
 
     Raises WeightsError for files that are damaged or no HDF5.
     """
+    return read_model_texts(path)[0]
+
+
+def read_model_texts(path: Path) -> tuple[str | None, str | None]:
+    """As `read_model_config`, and the version of Keras that wrote the file."""
     with open_hdf5(path, MAX_CONFIG_BYTES) as file:
-        return file.text("", "model_config")
+        return file.text("", "model_config"), file.text("", "keras_version")
+
+
+def read_archive_text(path: Path, name: str) -> str | None:
+    """A text file of a `.keras` archive, such as ARCHIVE_CONFIG; None where there is none. Raises WeightsError."""
+    with damage_named(str(path)), zipfile.ZipFile(path) as archive:
+        if name not in archive.namelist():
+            return None
+        return _read_member(archive, path, name, MAX_CONFIG_BYTES).decode("utf-8")
 
 
 def is_archive(path: Path) -> bool:
@@ -82,14 +98,10 @@ def _read_member(archive: zipfile.ZipFile, path: Path, name: str, limit_bytes: i
 
 def _list_layers(file: Hdf5File, names: Mapping[str, str]) -> list[StoredLayer]:
     if "model_weights" in file.objects:
-        layers = _legacy_layers(file, "model_weights")
-    elif _names(file, "", "layer_names") is not None:
-        layers = _legacy_layers(file, "")
-    else:
-        layers = _keras3_layers(file, names)
-    if not layers:
-        raise WeightsError(f"{file.where} holds no weights of a Keras model")
-    return layers
+        return _legacy_layers(file, "model_weights")
+    if _names(file, "", "layer_names") is not None:
+        return _legacy_layers(file, "")
+    return _keras3_layers(file, names)
 
 
 # -- Keras 1 and 2, and Keras 3's .h5: attributes list the names ---------------------------------------------
@@ -112,7 +124,7 @@ def _legacy_layers(file: Hdf5File, root: str) -> list[StoredLayer]:
         # A model inside the model: its group holds the weights of all its layers.
         for owner in owners:
             mine = [tensor for name, tensor in zip(names, tensors, strict=True) if _owner(name) == owner]
-            layers.append(StoredLayer(owner, tuple(mine)))
+            layers.append(StoredLayer(owner, tuple(mine), group=layer))
     return layers
 
 
@@ -172,8 +184,13 @@ def _stored(file: Hdf5File, path: str, name: str, role: str) -> StoredTensor:
     array = file.objects[path]
     if array is None or array.dtype is None:
         raise ValueError(f"{name!r}: {array.problem if array else 'a group, not an array'}")
-    if array.dtype.kind != "f":
-        raise WeightsError(f"{file.where}: {name!r} holds {array.dtype}, not floating-point numbers")
     if array.outside:
         raise WeightsError(f"{file.where}: {name!r} lies outside the file; save the weights in one file")
-    return StoredTensor(name, role, array.shape, partial(file.read, path))
+    read = partial(file.read, path)
+    if array.dtype.kind != "f":  # such as the counter of a Normalization layer, which nobody need read
+        read = partial(_refuse, f"{file.where}: {name!r} holds {array.dtype}, not floating-point numbers")
+    return StoredTensor(name, role, array.shape, read)
+
+
+def _refuse(message: str) -> Array:
+    raise WeightsError(message)
