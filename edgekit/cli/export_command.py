@@ -49,7 +49,10 @@ IO = ("int8", "uint8", "float32")
 @click.option("--explain", is_flag=True, help="Say what each pass did and what it left alone, and why.")
 @json_option
 def command(as_json: bool, explain: bool, **options: object) -> None:
-    """Write TFLite and ONNX files of MODEL (a zoo name, an .onnx or a float .tflite file) and compare them with the float model."""
+    """Write TFLite and ONNX files of MODEL and compare them with the float model.
+
+    MODEL is a name of the zoo or a file: .onnx, .keras, .h5 or a float .tflite.
+    """
     start = time.perf_counter()
     from edgekit.cli.console import ConsoleReporter, print_json
     from edgekit.pipeline.export_model import export_model

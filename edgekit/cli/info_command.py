@@ -30,7 +30,10 @@ def command(
     family: dict[str, int | float | str],
     as_json: bool,
 ) -> None:
-    """Show parameters, MACs, bytes, memory access and peak memory of MODEL (a zoo name, an .onnx or .tflite file)."""
+    """Show parameters, MACs, bytes, memory access and peak memory of MODEL.
+
+    MODEL is a name of the zoo or a file: .onnx, .keras, .h5 or a float .tflite.
+    """
     from dataclasses import asdict
 
     from edgekit.cli.console import out, print_json

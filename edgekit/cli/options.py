@@ -63,7 +63,7 @@ def model_options(function: F) -> F:
         click.option("--classes", type=Number(int), help="Number of classes (default 1000)."),
         click.option("--seed", type=Number(int), default=0, show_default=True, help="Seed of random weights."),
         click.option(
-            "--input-shape", type=Shape(), help="Shape of a file's input, where the file leaves it open."
+            "--input-shape", type=Shape(), help="Shape of a file's input, in its own layout, where it is open."
         ),
     ]
     for decorator in reversed(decorators):

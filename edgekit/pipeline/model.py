@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,18 @@ from edgekit.graph.ir import Graph
 from edgekit.graph.validate import check_finite
 from edgekit.pipeline.reporter import Reporter
 
-FOREIGN_SUFFIXES = {".keras": "Keras", ".h5": "Keras", ".hdf5": "Keras", ".pb": "TensorFlow"}
+IMPORTERS = {
+    ".onnx": ("edgekit.importers.onnx", "import_onnx"),
+    ".tflite": ("edgekit.importers.tflite", "import_tflite"),
+    **dict.fromkeys((".keras", ".h5", ".hdf5"), ("edgekit.importers.keras", "import_keras")),
+}
+"""Suffix of a model file -> the module and the function that read it; files of other suffixes are tried as ONNX."""
+FOREIGN_SUFFIXES = {".pb": "TensorFlow"}
 
 
 @dataclass(frozen=True, slots=True)
 class ModelRequest:
-    """Which model: `model` is a zoo name or the path of an ONNX or TFLite file.
+    """Which model: `model` is a zoo name or the path of a file (ONNX, TFLite, Keras).
 
     options: alpha, resolution, classes, ... as the zoo's builder takes them (None: its default). weights: auto,
     imagenet, none or a path. preprocessing: a preset's name, for files that do not say. labels: a text file, one class
@@ -41,7 +48,7 @@ def load_model(request: ModelRequest, reporter: Reporter) -> Graph:
     if path.suffix.lower() in FOREIGN_SUFFIXES:
         kind = FOREIGN_SUFFIXES[path.suffix.lower()]
         raise ImportFileError(f"{path}: {kind} files cannot be read yet; export the model to ONNX and give that file")
-    is_file = path.suffix.lower() in (".onnx", ".tflite") or _exists(path)
+    is_file = path.suffix.lower() in IMPORTERS or _exists(path)
     graph = _import(path, request, reporter) if is_file else _build(request, reporter)
     if request.preprocessing is not None:
         _set_preprocessing(graph, request.preprocessing)
@@ -102,7 +109,7 @@ def _build(request: ModelRequest, reporter: Reporter) -> Graph:
 
     given = {key: value for key, value in request.options.items() if value is not None}
     if request.input_shape is not None:
-        raise ModelError(f"--input-shape is for files; {request.model} takes --resolution")
+        raise ModelError(f"--input-shape is for model files; {request.model} takes --resolution")
     graph = build_model(request.model, **given, seed=request.seed)
     shape = graph.metadata["model"]
 
@@ -127,17 +134,16 @@ def _build(request: ModelRequest, reporter: Reporter) -> Graph:
 
 
 def _import(path: Path, request: ModelRequest, reporter: Reporter) -> Graph:
-    from edgekit.importers.onnx import import_onnx
-    from edgekit.importers.tflite import import_tflite
-
     given = sorted(key for key, value in request.options.items() if value is not None)
     if given:
         raise ModelError(f"{path}: --{given[0]} shapes zoo models; a file has the shape that it was saved with")
     if request.weights not in ("auto", "none"):
         raise ModelError(f"{path}: --weights is for zoo models; a file brings its own")
-    read = import_tflite if path.suffix.lower() == ".tflite" else import_onnx
-    graph = read(path, input_shape=request.input_shape)
-    if request.preprocessing is None and "preprocessing" not in graph.metadata:
+    module, function = IMPORTERS.get(path.suffix.lower(), IMPORTERS[".onnx"])
+    graph: Graph = getattr(import_module(module), function)(path, input_shape=request.input_shape)
+    if request.preprocessing is None and "preprocessing" in graph.metadata:
+        reporter.step("images", f"prepared as {path.name} tells")
+    elif request.preprocessing is None:
         assumed = default_preset(_image_shape(graph)[3])
         _set_preprocessing(graph, assumed)
         reporter.warn(

@@ -49,7 +49,7 @@ def test_choices_and_defaults_are_the_librarys() -> None:
         (["--classes", "0"], "classes is 0"),
         (["--classes", "ten"], "--classes 'ten' is not an integer"),
         (["--seed", "-1"], "seed is -1"),
-        (["--input-shape", "1,3,224,224"], "--input-shape is for files; mobilenet_v2 takes --resolution"),
+        (["--input-shape", "1,3,224,224"], "--input-shape is for model files; mobilenet_v2 takes --resolution"),
         (["--input-shape", "1,3,h,w"], "--input-shape '1,3,h,w' is no shape; give positive integers such as"),
         (["--input-shape", "1,3,0,4"], "'1,3,0,4' is no shape"),
     ],
