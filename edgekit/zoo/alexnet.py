@@ -12,9 +12,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from edgekit.data.preprocess import CAFFE, TORCH, Preprocessing
-from edgekit.graph.builder import GraphBuilder
+from edgekit.graph.builder import CLASSIFIER_GAIN, GraphBuilder
 from edgekit.graph.ir import Graph
-from edgekit.zoo.heads import dense_head, finish_classifier
+from edgekit.zoo.heads import dense_head, finish_classifier, input_gain
 from edgekit.zoo.naming import graph_name
 from edgekit.zoo.options import CLASSES, RESOLUTION, SEED, Option
 from edgekit.zoo.plain_published import ALEXNET_PUBLISHED
@@ -25,6 +25,8 @@ POOLED = (1, 2, 5)
 """The convolutions that a 3x3 max pool of stride 2 follows."""
 
 HIDDEN = 4096
+LOGITS_GAIN = (CLASSIFIER_GAIN / 3) ** 2
+"""Max pools of random features leave about three times their spread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +81,11 @@ def alexnet(*, form: str = "paper", resolution: int = 227, classes: int = 1000, 
             padding=rows.first_padding if first else kernel // 2,
             groups=rows.groups if number in (2, 4, 5) else 1,
             bias=True,
+            gain=input_gain(rows.preprocessing) if first else 2.0,
             name=f"conv{number}",
         )
         x = b.activation(x, "relu", name=f"relu{number}")
         if number in POOLED:
             x = b.pool(x, "max_pool", 3, stride=2, ceil=rows.ceil, name=f"pool{number}")
-    x = dense_head(b, x, (HIDDEN, HIDDEN), classes, ("fc6", "fc7", "fc8"))
+    x = dense_head(b, x, (HIDDEN, HIDDEN), classes, ("fc6", "fc7", "fc8"), gain=LOGITS_GAIN)
     return finish_classifier(b, x, rows.preprocessing, resolution)

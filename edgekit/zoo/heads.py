@@ -1,12 +1,20 @@
-"""The end of a classifier: pooling, dense layer, softmax, and how its pictures are prepared."""
+"""The end of a classifier: pooling, dense layers, softmax, and how its pictures are prepared."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from edgekit.data.preprocess import Preprocessing
-from edgekit.graph.builder import GraphBuilder
+from edgekit.graph.builder import CLASSIFIER_GAIN, GraphBuilder
 from edgekit.graph.ir import Graph
+
+PIXEL_SPREAD = 64.0
+"""About the standard deviation of pixels in 0..255."""
+
+
+def input_gain(preprocessing: Preprocessing) -> float:
+    """Gain of a first layer's random weights that makes up for inputs of another variance than 1."""
+    return 2.0 * (sum(preprocessing.std) / len(preprocessing.std) / PIXEL_SPREAD) ** 2
 
 
 def finish_classifier(b: GraphBuilder, logits: str, preprocessing: Preprocessing, resolution: int) -> Graph:
@@ -22,14 +30,22 @@ def pooled_dense(b: GraphBuilder, x: str, classes: int) -> str:
     return b.dense(b.global_avg_pool(x, name="pool"), classes, name="logits")
 
 
-def dense_head(b: GraphBuilder, x: str, hidden: Sequence[int], classes: int, names: Sequence[str]) -> str:
+def dense_head(
+    b: GraphBuilder,
+    x: str,
+    hidden: Sequence[int],
+    classes: int,
+    names: Sequence[str],
+    *,
+    gain: float = CLASSIFIER_GAIN**2,
+) -> str:
     """Flatten x (1, H, W, C), then a dense layer with ReLU and dropout for each of `hidden`, then the logits.
 
-    names: of the dense layers.
+    names: of the dense layers. gain: of the last one's random weights.
     """
     _, height, width, channels = b.shape(x)
     x = b.reshape(x, (1, height * width * channels), name="flatten")
     for units, name in zip(hidden, names[:-1], strict=True):
         x = b.activation(b.dense(x, units, gain=2.0, name=name), "relu", name=f"{name}_relu")
         x = b.dropout(x, 0.5, name=f"{name}_dropout")
-    return b.dense(x, classes, name=names[-1])
+    return b.dense(x, classes, gain=gain, name=names[-1])

@@ -28,9 +28,12 @@ MNIST = Preprocessing(height=32, width=32, mean=(20.0,), std=(200.0,))
 """The paper's scale: background -0.1, strokes 1.175."""
 
 SIGMOID_GAIN = 16.0
-"""Of random weights before a sigmoid, which a standard deviation of 1 would leave nearly linear."""
+"""Of random weights before a sigmoid, which would be nearly linear otherwise."""
 
-CODES_GAIN = 100.0
+SUBSAMPLE_FACTOR = 8.0
+"""Of the untrained subsampling: spreads means of sigmoids, which lie in 0..1, around 0."""
+
+CODES_GAIN = 50.0
 """Of the random output codes: sigmoids vary less than the scaled hyperbolic tangents that they stand for."""
 
 FORM = Option(
@@ -91,7 +94,9 @@ def _sparse_c3(b: GraphBuilder, x: str) -> str:
 def _subsample(b: GraphBuilder, x: str, name: str) -> str:
     """Mean of 2x2, then a trained factor and offset a map (a batch norm whose statistics are 0 and 1), then sigmoid."""
     x = b.pool(x, "avg_pool", 2, stride=2, name=f"{name}_pool")
-    x = b.batch_norm(x, epsilon=0.0, name=name)
+    values = {"gamma": SUBSAMPLE_FACTOR, "beta": -SUBSAMPLE_FACTOR / 2, "mean": 0.0, "variance": 1.0}
+    statistics = [b.full(f"{name}/{key}", b.channels(x), value) for key, value in values.items()]
+    x = b.op("batch_norm", [x, *statistics], {"epsilon": 0.0}, name=name)
     return b.activation(x, "sigmoid", name=f"{name}_sigmoid")
 
 

@@ -14,10 +14,10 @@ from dataclasses import replace
 
 from edgekit.data.preprocess import CAFFE, KERAS_TF, TORCH, Preprocessing
 from edgekit.errors import ModelError
-from edgekit.graph.builder import GraphBuilder
+from edgekit.graph.builder import CLASSIFIER_GAIN, GraphBuilder
 from edgekit.graph.ir import Graph
 from edgekit.zoo.conv_norm import EPSILON
-from edgekit.zoo.heads import finish_classifier
+from edgekit.zoo.heads import finish_classifier, input_gain
 from edgekit.zoo.legal import nearest
 from edgekit.zoo.naming import graph_name
 from edgekit.zoo.options import CLASSES, RESOLUTION, SEED, Option
@@ -34,6 +34,9 @@ KERAS_EPSILON = 1.001e-5
 WIDTHS = (64, 128, 256, 512)
 DEPTHS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 """Units in each stage."""
+
+LOGITS_GAIN = (CLASSIFIER_GAIN / 2) ** 2
+"""The stem's max pool and the units leave about twice the spread that random features began with."""
 
 BOTTLENECKED = tuple(depth for depth in DEPTHS if depth >= 50)
 PREPROCESSING = {"paper": CAFFE, "torch": TORCH, "keras": CAFFE}
@@ -133,14 +136,15 @@ def resnet_v2(
     keras, style = form == "keras", _style(depth, form, DEPTHS)
     name = graph_name(f"resnet{depth}_v2", "" if form == "paper" else form, resolution)
     b = GraphBuilder(name, (1, resolution, resolution, 3), seed=seed)
-    x = b.conv2d("input", WIDTHS[0], 7, stride=2, padding=3, bias=keras, name="conv1_conv")
+    preprocessing = KERAS_TF if keras else TORCH
+    x = _stem(b, style, preprocessing)
     if keras:
         x = b.pool(b.pad(x, (1, 1, 1, 1), name="pool1_pad"), "max_pool", 3, stride=2, name="pool1_pool")
         style = replace(style, stride_late=True)
     else:
         x = b.pool(norm_relu(b, x, style, "conv1"), "max_pool", 3, stride=2, padding=1, name="pool1_pool")
     x = _stages(b, x, depth, style, pre_activation_unit, keras_v2=keras)
-    return _finish(b, norm_relu(b, x, style, "post"), KERAS_TF if keras else TORCH, classes)
+    return _finish(b, norm_relu(b, x, style, "post"), preprocessing, classes)
 
 
 def _style(depth: int, form: str, depths: Collection[int], *, groups: int = 1, excite: bool = False) -> Style:
@@ -167,9 +171,14 @@ def _post_activation(
     b: GraphBuilder, depth: int, style: Style, preprocessing: Preprocessing, classes: int, base: int = WIDTHS[0]
 ) -> Graph:
     """Stem, stages, mean, dense layer. base: channels of the first stage's 3x3 convolutions."""
-    x = b.conv2d("input", WIDTHS[0], 7, stride=2, padding=3, bias=style.biases, name="conv1_conv")
+    x = _stem(b, style, preprocessing)
     x = b.pool(norm_relu(b, x, style, "conv1"), "max_pool", 3, stride=2, padding=1, name="pool1_pool")
     return _finish(b, _stages(b, x, depth, style, post_activation_unit, base), preprocessing, classes)
+
+
+def _stem(b: GraphBuilder, style: Style, preprocessing: Preprocessing) -> str:
+    gain = input_gain(preprocessing)
+    return b.conv2d("input", WIDTHS[0], 7, stride=2, padding=3, bias=style.biases, gain=gain, name="conv1_conv")
 
 
 def _stages(
@@ -195,5 +204,5 @@ def _stages(
 
 def _finish(b: GraphBuilder, x: str, preprocessing: Preprocessing, classes: int) -> Graph:
     """Mean over the map, dense layer, softmax."""
-    logits = b.dense(b.global_avg_pool(x, name="avg_pool"), classes, name="predictions")
+    logits = b.dense(b.global_avg_pool(x, name="avg_pool"), classes, gain=LOGITS_GAIN, name="predictions")
     return finish_classifier(b, logits, preprocessing, b.shape("input")[1])

@@ -9,7 +9,7 @@ from edgekit.data.preprocess import CAFFE
 from edgekit.errors import ModelError
 from edgekit.graph.builder import GraphBuilder
 from edgekit.graph.ir import Graph
-from edgekit.zoo.heads import dense_head, finish_classifier
+from edgekit.zoo.heads import dense_head, finish_classifier, input_gain
 from edgekit.zoo.legal import nearest
 from edgekit.zoo.options import CLASSES, RESOLUTION, SEED, Option
 from edgekit.zoo.plain_published import VGG_PUBLISHED
@@ -37,7 +37,8 @@ def vgg(*, depth: int = 16, resolution: int = 224, classes: int = 1000, seed: in
     x = "input"
     for block, (filters, convolutions) in enumerate(zip(FILTERS, DEPTHS[depth], strict=True), start=1):
         for i in range(1, convolutions + 1):
-            x = b.conv2d(x, filters, 3, padding=1, bias=True, name=f"block{block}_conv{i}")
+            gain = input_gain(CAFFE) if x == "input" else 2.0
+            x = b.conv2d(x, filters, 3, padding=1, bias=True, gain=gain, name=f"block{block}_conv{i}")
             x = b.activation(x, "relu", name=f"block{block}_relu{i}")
         x = b.pool(x, "max_pool", 2, stride=2, name=f"block{block}_pool")
     x = dense_head(b, x, (HIDDEN, HIDDEN), classes, ("fc1", "fc2", "predictions"))
