@@ -61,6 +61,24 @@ CASES: dict[str, tuple[str, list[Any], dict[str, Any]]] = {
     "product": ("ReduceProd", [INTS], {"keepdims": 0}),
     "reduce max": ("ReduceMax", [FLOATS], {"axes": [-1]}),
     "reduce min": ("ReduceMin", [FLOATS], {"axes": [-1]}),
+    "sum of three": ("Sum", [FLOATS, FLOATS, FLOATS[0]], {}),
+    "mean of three": ("Mean", [FLOATS, FLOATS[0], FLOATS[1]], {}),
+    "matrix product": ("MatMul", [FLOATS, FLOATS.T], {}),
+    "log": ("Log", [np.abs(FLOATS)], {}),
+    "sign": ("Sign", [FLOATS], {}),
+    "round": ("Round", [FLOATS / 2], {}),
+    "sigmoid": ("Sigmoid", [FLOATS], {}),
+    "tanh": ("Tanh", [FLOATS], {}),
+    "modulo": ("Mod", [INTS, np.asarray([3, 3, -2, 5])], {}),
+    "remainder": ("Mod", [FLOATS, np.float32(2.5)], {"fmod": 1}),
+    "clip": ("Clip", [FLOATS, np.float32(-1), np.float32(2)], {}),
+    "less or equal": ("LessOrEqual", [INTS, np.asarray([7, 7, 3, 1])], {}),
+    "greater or equal": ("GreaterOrEqual", [INTS, np.asarray([7, 7, 3, 1])], {}),
+    "tile": ("Tile", [FLOATS, np.asarray([2, 1])], {}),
+    "flatten": ("Flatten", [FLOATS[None]], {"axis": 2}),
+    "cast like": ("CastLike", [FLOATS, INTS], {}),
+    "reduce L2": ("ReduceL2", [FLOATS], {"axes": [1]}),
+    "sum of squares": ("ReduceSumSquare", [FLOATS], {"axes": [0], "keepdims": 0}),
     "constant ints": ("Constant", [], {"value_ints": [3, 4]}),
     "constant float": ("Constant", [], {"value_float": 2.5}),
 }
@@ -93,10 +111,16 @@ def test_against_the_reference(name: str) -> None:
         ("Range", [np.asarray(0), np.asarray(4), np.asarray(0)], "do not fit"),
         ("Unsqueeze", [FLOATS, np.asarray([0, 0])], "repeat"),
         ("Neg", [], "input 0 is missing"),
+        ("Tile", [FLOATS, np.asarray([2])], r"its repeats \(2,\) do not fit"),
+        ("Tile", [FLOATS, np.asarray([2**20, 2**20])], "too large"),
+        ("Flatten", [FLOATS], "its axis 5 is outside"),
+        ("MatMul", [FLOATS, FLOATS], "do not fit"),
+        ("Mod", [INTS, np.zeros(3, np.int64)], "do not fit"),
     ],
 )
 def test_misfits(op: str, inputs: list[Any], match: str) -> None:
     names = [f"i{i}" for i in range(len(inputs))]
-    node = read_onnx(node_model([make_node(op, names, ["y"])], (1, 1)).SerializeToString()).nodes[0]
+    attrs = {"axis": 5} if op == "Flatten" else {}
+    node = read_onnx(node_model([make_node(op, names, ["y"], **attrs)], (1, 1)).SerializeToString()).nodes[0]
     with pytest.raises(ImportFileError, match=match):
         fold(node, inputs)
