@@ -10,6 +10,8 @@ import pytest
 from onnx.helper import make_node
 from onnx_oracle import check_import, node_model, ops
 
+from edgekit.importers.onnx import import_onnx
+
 IMAGE = (1, 6, 4, 5)
 
 
@@ -185,8 +187,6 @@ def test_max_and_min() -> None:
 
 @pytest.mark.parametrize("alpha", [None, 1.0])
 def test_swish_op(alpha: float | None) -> None:
-    from edgekit.importers.onnx import import_onnx
-
     node = make_node("Swish", ["x"], ["y"], **({} if alpha is None else {"alpha": alpha}))
     model = node_model([node], IMAGE, opset=24)
     if onnx.defs.onnx_opset_version() < 24:

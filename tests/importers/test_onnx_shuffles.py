@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from onnx_oracle import check_import, node_model, ops, torch_bytes
 
 from edgekit.graph import Graph
 from edgekit.graph.interpret import interpret
+from edgekit.importers.onnx import import_onnx
 
 CHANNELS, HEIGHT, WIDTH = 12, 5, 4
 IMAGE = (1, CHANNELS, HEIGHT, WIDTH)
@@ -184,6 +187,7 @@ def index_select(x: Any, groups: int) -> Any:
     return torch.index_select(x, 1, order)
 
 
+needs_onnxscript = pytest.mark.skipif(not importlib.util.find_spec("onnxscript"), reason="onnxscript is not installed")
 WRITTEN = (view_five, view_joined, flatten_of_unflatten, builtin, sizes_as_tensors, index_select)
 
 
@@ -229,14 +233,52 @@ def test_torchscript_with_an_open_batch() -> None:
     check_shuffling(check_import(data))
 
 
-@pytest.mark.skipif(not importlib.util.find_spec("onnxscript"), reason="onnxscript is not installed")
-def test_dynamo() -> None:
+def test_authors_split_by_channel_parity() -> None:
+    """ShuffleNet V2 as its authors write it: half a shuffle, whose two halves are taken apart."""
+    torch = pytest.importorskip("torch")
+
+    class Unit(torch.nn.Module):  # type: ignore[name-defined,misc,unused-ignore]
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem = torch.nn.Conv2d(3, CHANNELS, 3)
+            self.branch = torch.nn.Conv2d(CHANNELS // 2, CHANNELS // 2, 3, padding=1)
+
+        def forward(self, x: Any) -> Any:
+            x = self.stem(x)
+            n, c, h, w = x.shape
+            x = x.reshape(n * c // 2, 2, h * w).permute(1, 0, 2).reshape(2, -1, c // 2, h, w)
+            return torch.cat((x[0], self.branch(x[1])), 1)
+
+    torch.manual_seed(0)
+    for batch in (False, True):
+        graph = check_import(torch_bytes(Unit(), (1, 3, 8, 7), opset=13, batch=batch))
+        assert ops(graph) == ["conv2d", "channel_shuffle", "split", "conv2d", "concat"]
+
+
+@needs_onnxscript
+def test_dynamo_with_external_data(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    path = tmp_path / "net.onnx"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter warns about itself
+        torch.onnx.export(
+            shuffling(view_five), (torch.zeros(1, 3, 8, 7),), path, dynamo=True, external_data=True, verbose=False
+        )
+    assert (tmp_path / "net.onnx.data").stat().st_size > 4 * CHANNELS * 3 * 9
+    check_shuffling(check_import(path))
+
+
+@needs_onnxscript
+@pytest.mark.parametrize("batch", [False, True])
+def test_dynamo(batch: bool) -> None:
     """All in one module, one after the other: each export costs seconds."""
     torch = pytest.importorskip("torch")
     parts = [shuffling(written) for written in WRITTEN]
     for part in parts[1:]:
         part.first = torch.nn.Conv2d(CHANNELS, CHANNELS, 1)
-    graph = check_import(torch_bytes(torch.nn.Sequential(*parts), (1, 3, 16, 15), opset=18, dynamo=True))
+    shape = (2 if batch else 1, 3, 16, 15)  # the exporter takes a batch of one for fixed
+    data = torch_bytes(torch.nn.Sequential(*parts), shape, opset=23 if batch else 18, dynamo=True, batch=batch)
+    graph = check_import(data)
     assert ops(graph) == ["conv2d", "channel_shuffle"] * 2 * len(WRITTEN)
     assert [n.attrs["groups"] for n in graph.nodes if n.op == "channel_shuffle"] == [3, 4] * len(WRITTEN)
 
@@ -253,8 +295,6 @@ def test_newest_opset_of_onnx() -> None:
     model = reshape_transpose_reshape((1, 3, 4, H, W), (0, 2, 1, 3, 4))
     known = check_import(model)
     model.opset_import[0].version = onnx.defs.onnx_opset_version()
-    from edgekit.importers.onnx import import_onnx
-
     newest = import_onnx(model.SerializeToString())
     feeds = {"x": np.random.default_rng(0).standard_normal((1, H, W, CHANNELS)).astype(np.float32)}
     np.testing.assert_array_equal(interpret(newest, feeds)["y"], interpret(known, feeds)["y"])
