@@ -32,8 +32,35 @@ _MOBILENET_V2: Mapping[str, Value] = {"alpha": 1.0, "padding": "symmetric"}
 _MOBILENET_V3: Mapping[str, Value] = {"alpha": 1.0, "minimalistic": "off", "padding": "symmetric"}
 
 
+_VGG = {11: "vgg11-8a719046", 13: "vgg13-19584684", 16: "vgg16-397923af", 19: "vgg19-dcbb9e9d"}
+
+_RESNET = {
+    18: ("resnet18-f37072fd",),
+    34: ("resnet34-b627a593",),
+    50: ("resnet50-11ad3fa6", "resnet50-0676ba61"),
+    101: ("resnet101-cd907fc2", "resnet101-63fe2227"),
+    152: ("resnet152-f82ba261", "resnet152-394f9c45"),
+}
+"""By depth; of two recipes the second one comes first."""
+
+_RESNEXT: Mapping[str, Value] = {"depth": 50, "groups": 32, "group_width": 4}
+
+
 def torch_rows() -> Iterator[PublishedWeights]:
-    """SqueezeNet, ShuffleNet V2, MobileNet V2 and V3."""
+    """SqueezeNet, ShuffleNet V2, MobileNet V2 and V3, and the large networks that they are compared with."""
+    yield from _small_rows()
+    yield _row("alexnet", {"form": "torch", "resolution": 224}, "alexnet-owt-7be5be79")
+    for depth, name in _VGG.items():
+        yield _row("vgg", {"depth": depth, "resolution": 224}, name)
+    for depth, names in _RESNET.items():
+        for name in names:
+            second = len(names) > 1 and name == names[0]
+            yield _row("resnet", {"depth": depth, "form": "torch"}, name, V2_SHORT_SIDE if second else None)
+    yield _row("resnext", _RESNEXT, "resnext50_32x4d-1a0047aa", V2_SHORT_SIDE)
+    yield _row("resnext", _RESNEXT, "resnext50_32x4d-7cdf4587")
+
+
+def _small_rows() -> Iterator[PublishedWeights]:
     for version, name in (("1.0", "squeezenet1_0-b66bff10"), ("1.1", "squeezenet1_1-b8a52dc0")):
         yield _row("squeezenet", {"version": version, **_SQUEEZENET}, name)
     for alpha, name in (

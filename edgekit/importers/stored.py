@@ -146,6 +146,11 @@ def _match(targets: Sequence[TargetLayer], layers: Sequence[StoredLayer]) -> tup
     named = [by_name.get(target.name) for target in targets]
     if len(by_name) == len(layers) and all(layer is not None for layer in named):
         return named, "name"
+    if len(by_name) == len(layers) == len(targets) and named[-1] is None and None not in named[:-1]:
+        # Keras renamed its classifiers; the order alone could swap layers of equal shape.
+        known = {target.name for target in targets}
+        named[-1] = next(layer for layer in layers if layer.name not in known)
+        return named, "name"
     if any(layer.kind for layer in layers):
         # Such files list their layers by class, so their order as a whole means nothing.
         return _match_classes(targets, layers), "class"

@@ -110,6 +110,46 @@ def _mobilenet_v3(layers: Sequence[str], options: Mapping[str, Any]) -> Iterator
             yield f"{prefix}{part}{second[0]}", f"{module}.{second[2]}"
 
 
+ALEXNET_LAYERS = {
+    **{f"conv{number}": f"features.{module}" for number, module in enumerate((0, 3, 6, 8, 10), start=1)},
+    "fc6": "classifier.1",
+    "fc7": "classifier.4",
+    "fc8": "classifier.6",
+}
+
+VGG_ENDS = {"fc1": "classifier.0", "fc2": "classifier.3", "predictions": "classifier.6"}
+
+RESNET_ENDS = {"conv1_conv": "conv1", "conv1_bn": "bn1", "predictions": "fc"}
+
+
+def _alexnet(layers: Sequence[str], options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    yield from ALEXNET_LAYERS.items()
+
+
+def _vgg(layers: Sequence[str], options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """`features.<n>`: a ReLU stands behind each convolution, a pool behind each block."""
+    yield from VGG_ENDS.items()
+    module, block = 0, "1"
+    for layer in layers:
+        found = re.fullmatch(r"block(\d+)_conv\d+", layer)
+        if found:
+            module += found[1] != block
+            block = found[1]
+            yield layer, f"features.{module}"
+            module += 2
+
+
+def _resnet(layers: Sequence[str], options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """`layer<stage>.<unit>`: convolutions and batch norms by number, the shortcut as `downsample`."""
+    yield from RESNET_ENDS.items()
+    for layer in layers:
+        found = re.fullmatch(r"conv(\d+)_block(\d+)_(\d)_(conv|bn)", layer)
+        if found:
+            unit, number, kind = f"layer{int(found[1]) - 1}.{int(found[2]) - 1}", found[3], found[4]
+            shortcut = f"downsample.{0 if kind == 'conv' else 1}"
+            yield layer, f"{unit}.{shortcut if number == '0' else kind + number}"
+
+
 def _blocks(layers: Sequence[str], pattern: str) -> list[tuple[str, set[str]]]:
     """(prefix, its layers) of each block, in the order of the network."""
     found: dict[str, set[str]] = {}
@@ -140,6 +180,10 @@ LAYOUTS: tuple[Layout, ...] = (
     _torchvision("mobilenet_v2", _mobilenet_v2, padding="symmetric"),
     _torchvision("mobilenet_v3_small", _mobilenet_v3, padding="symmetric"),
     _torchvision("mobilenet_v3_large", _mobilenet_v3, padding="symmetric"),
+    _torchvision("alexnet", _alexnet, form="torch"),
+    _torchvision("vgg", _vgg),
+    _torchvision("resnet", _resnet, form="torch"),
+    _torchvision("resnext", _resnet),
     Layout(
         "squeezenet",
         "Caffe",

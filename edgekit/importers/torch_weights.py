@@ -12,6 +12,7 @@ from edgekit.errors import WeightsError
 from edgekit.graph.ir import Graph
 from edgekit.importers.stored import (
     Pair,
+    Slot,
     StoredLayer,
     StoredTensor,
     TargetLayer,
@@ -81,10 +82,34 @@ def _in_file_form(graph: Graph, target: TargetLayer) -> TargetLayer:
             shapes = (whole, whole[:2]) if (height, width) == (1, 1) else (whole,)
             slots.append(replace(slot, shapes=shapes, axes=(2, 3, 1, 0)))
         elif len(shape) == 2:
-            slots.append(replace(slot, shapes=(shape[::-1],), axes=(1, 0)))
+            slots.append(_dense_slot(graph, target.name, slot))
         else:
             slots.append(replace(slot, shapes=(shape,)))
     return TargetLayer(target.name, KINDS.get(target.kind, "conv2d"), tuple(slots))
+
+
+def _dense_slot(graph: Graph, layer: str, slot: Slot) -> Slot:
+    """A dense kernel's slot. PyTorch flattens a map channels first, so behind one its inputs are in that order."""
+    inputs, outputs = graph.shape(slot.constant)
+    mapped = _flattened_map(graph, layer)
+    if mapped is None:
+        return replace(slot, shapes=((outputs, inputs),), axes=(1, 0))
+    _, height, width, channels = mapped
+    return replace(slot, shapes=((outputs, channels, height, width), (outputs, inputs)), axes=(2, 3, 1, 0))
+
+
+def _flattened_map(graph: Graph, layer: str) -> tuple[int, ...] | None:
+    """Shape of the map (1, H, W, C) that the dense layer reads flattened, if it does."""
+    made = {output: node for node in graph.nodes for output in node.outputs}
+    node = next(node for node in graph.nodes if node.name == layer)
+    while node.inputs[0] in made:
+        node = made[node.inputs[0]]
+        if node.op not in ("dropout", "reshape", "identity"):
+            return None
+        shape = graph.shape(node.inputs[0])
+        if len(shape) == 4:
+            return shape
+    return None
 
 
 # -- known layouts -----------------------------------------------------------------------------------------------------

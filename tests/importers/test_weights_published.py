@@ -81,7 +81,7 @@ def test_the_table_lists_every_file_once():
     assert sum(row.model == "squeezenet" for row in PUBLISHED_WEIGHTS) == 2
     assert len({row.file_name for row in PUBLISHED_WEIGHTS}) == len(PUBLISHED_WEIGHTS)
     assert {row.preprocessing for row in PUBLISHED_WEIGHTS} <= set(PRESETS)
-    assert {row.licence for row in PUBLISHED_WEIGHTS} == {"Apache-2.0", "BSD-3-Clause"}
+    assert {row.licence for row in PUBLISHED_WEIGHTS} == {"Apache-2.0", "BSD-3-Clause", "CC-BY-4.0", "MIT"}
 
 
 @pytest.mark.parametrize("row", PUBLISHED_WEIGHTS, ids=lambda row: row.file_name)
