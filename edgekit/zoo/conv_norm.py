@@ -48,6 +48,25 @@ def depthwise_norm(
     return b.batch_norm(x, epsilon=epsilon, name=f"{name}_bn")
 
 
+def separable(
+    b: GraphBuilder,
+    x: str,
+    filters: int,
+    kernel: int,
+    *,
+    stride: int = 1,
+    padding: Padding = "same",
+    gain: float = 2.0,
+    name: str,
+) -> str:
+    """Keras's SeparableConv2D without bias: `<name>/depthwise`, then 1x1 `<name>/pointwise`, nothing in between.
+
+    The importers know the halves by these endings. gain: of both together; 2 after a ReLU, 1 after none.
+    """
+    x = b.depthwise(x, kernel, stride=stride, padding=padding, gain=gain, name=f"{name}/depthwise")
+    return b.conv2d(x, filters, 1, gain=1.0, name=f"{name}/pointwise")
+
+
 def squeeze_excite(b: GraphBuilder, x: str, hidden: int, gate: str, *, scale: float = 1.0, prefix: str) -> str:
     """Scale the channels of x (1, H, W, C) by a gate computed from their means (arXiv:1709.01507, section 3).
 

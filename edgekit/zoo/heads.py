@@ -25,6 +25,28 @@ def finish_classifier(b: GraphBuilder, logits: str, preprocessing: Preprocessing
     return graph
 
 
+def finish_keras(
+    b: GraphBuilder,
+    x: str,
+    classes: int,
+    preprocessing: Preprocessing,
+    resolution: int,
+    *,
+    dropout: float = 0.0,
+    spread: float = 1.0,
+) -> Graph:
+    """The end as most of keras.applications have it: `avg_pool`, dropout where there is any, dense `predictions`.
+
+    spread: factor for the weights of the random classifier, for networks whose random features vary less, or more, from
+    channel to channel than most.
+    """
+    x = b.global_avg_pool(x, name="avg_pool")
+    if dropout:
+        x = b.dropout(x, dropout, name="top_dropout")
+    logits = b.dense(x, classes, gain=(spread * CLASSIFIER_GAIN) ** 2, name="predictions")
+    return finish_classifier(b, logits, preprocessing, resolution)
+
+
 def pooled_dense(b: GraphBuilder, x: str, classes: int) -> str:
     """Global average pool and a dense layer with bias: `pool` (1, C), `logits` (1, classes)."""
     return b.dense(b.global_avg_pool(x, name="pool"), classes, name="logits")
