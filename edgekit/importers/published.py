@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from edgekit.errors import WeightsError
+from edgekit.importers.published_baselines import baseline_rows
 from edgekit.importers.published_keras import keras_rows
 from edgekit.importers.published_row import PublishedWeights, Value
 from edgekit.importers.published_torch import torch_rows
@@ -14,7 +15,7 @@ from edgekit.importers.published_torch import torch_rows
 CLASSES = 1000
 """Outputs of every published classifier."""
 
-PUBLISHED_WEIGHTS: tuple[PublishedWeights, ...] = (*keras_rows(), *torch_rows())
+PUBLISHED_WEIGHTS: tuple[PublishedWeights, ...] = (*keras_rows(), *torch_rows(), *baseline_rows())
 
 
 def choose_weights(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 
 import numpy as np
@@ -19,6 +19,9 @@ ROLES = {
     "batch_norm": ("gamma", "beta", "moving_mean", "moving_variance"),
 }
 """What the inputs of an op after the first are called in Keras, in its order."""
+
+SEPARABLE, SEPARABLE_HALVES = "separable_conv2d", ("depthwise", "pointwise")
+"""Keras's class of separable convolutions; in the zoo two nodes: `<layer>/depthwise` and `<layer>/pointwise`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,9 @@ Pair = tuple[Slot, StoredTensor | None]
 
 def target_layers(graph: Graph) -> list[TargetLayer]:
     """The nodes that own weights, in execution order."""
-    return [_target(graph, node) for node in graph.nodes if node.op in ROLES]
+    targets = [_target(graph, node) for node in graph.nodes if node.op in ROLES]
+    names = {target.name for target in targets}
+    return [_half_of_separable(target, names) for target in targets]
 
 
 def pair_layers(targets: Sequence[TargetLayer], layers: Sequence[StoredLayer], where: str) -> tuple[list[Pair], str]:
@@ -139,6 +144,14 @@ def _target(graph: Graph, node: Node) -> TargetLayer:
     keras_shape = (kh, kw, groups, filters // groups)
     slots[0] = Slot(slots[0].constant, "kernel", (keras_shape, (kh, kw, 1, filters)))
     return TargetLayer(node.name, "depthwise_conv2d", tuple(slots))
+
+
+def _half_of_separable(target: TargetLayer, names: Set[str]) -> TargetLayer:
+    """Another class where the layer is half of a separable convolution."""
+    layer, _, half = target.name.rpartition("/")
+    if half in SEPARABLE_HALVES and all(f"{layer}/{part}" in names for part in SEPARABLE_HALVES):
+        return replace(target, kind=f"{SEPARABLE}/{half}")
+    return target
 
 
 def _match(targets: Sequence[TargetLayer], layers: Sequence[StoredLayer]) -> tuple[list[StoredLayer | None], str]:

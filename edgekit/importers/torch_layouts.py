@@ -150,6 +150,31 @@ def _resnet(layers: Sequence[str], options: Mapping[str, Any]) -> Iterator[tuple
             yield layer, f"{unit}.{shortcut if number == '0' else kind + number}"
 
 
+DENSENET_ENDS = {
+    "conv1_conv": "features.conv0",
+    "conv1_bn": "features.norm0",
+    "bn": "features.norm5",
+    "predictions": "classifier",
+}
+
+
+def _densenet(layers: Sequence[str], options: Mapping[str, Any], joint: str = "") -> Iterator[tuple[str, str]]:
+    """`denseblock<b>.denselayer<n>`: norm1, conv1, norm2, conv2; `transition<b>`: norm and conv."""
+    yield from DENSENET_ENDS.items()
+    for layer in layers:
+        if unit := re.fullmatch(r"conv(\d)_block(\d+)_(\d)_(conv|bn)", layer):
+            kind, number = ("norm", int(unit[3]) + 1) if unit[4] == "bn" else ("conv", int(unit[3]))
+            yield layer, f"features.denseblock{int(unit[1]) - 1}.denselayer{unit[2]}.{kind}{joint}{number}"
+        elif transition := re.fullmatch(r"pool(\d)_(conv|bn)", layer):
+            kind = "norm" if transition[2] == "bn" else "conv"
+            yield layer, f"features.transition{int(transition[1]) - 1}.{kind}"
+
+
+def _published_densenet(layers: Sequence[str], options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The hosted files are older than the names: `norm.1` and not `norm1`."""
+    return _densenet(layers, options, joint=".")
+
+
 def _blocks(layers: Sequence[str], pattern: str) -> list[tuple[str, set[str]]]:
     """(prefix, its layers) of each block, in the order of the network."""
     found: dict[str, set[str]] = {}
@@ -184,6 +209,8 @@ LAYOUTS: tuple[Layout, ...] = (
     _torchvision("vgg", _vgg),
     _torchvision("resnet", _resnet, form="torch"),
     _torchvision("resnext", _resnet),
+    _torchvision("densenet", _densenet),
+    _torchvision("densenet", _published_densenet),
     Layout(
         "squeezenet",
         "Caffe",

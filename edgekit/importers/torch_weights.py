@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from edgekit.errors import WeightsError
 from edgekit.graph.ir import Graph
+from edgekit.importers.keras_weight_layers import Pixels
 from edgekit.importers.stored import (
     Pair,
     Slot,
@@ -36,10 +37,14 @@ KNOWN_SHARE = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """How a file's tensors found their places: "name" by a layout or the graph's own names, "class" or "order"."""
+    """How a file's tensors found their places: "name" by a layout or the graph's own names, "class" or "order".
+
+    pixels: how the file's network normalizes them, where it does so itself.
+    """
 
     matched_by: str
     layout: Layout | None
+    pixels: Pixels | None = None
 
 
 def fill_from_tensors(graph: Graph, tensors: Sequence[StoredTensor], where: str, *, without_head: bool = False) -> Fit:

@@ -8,10 +8,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from edgekit.data.preprocess import PRESETS
 from edgekit.errors import WeightsError
 from edgekit.graph.ir import Graph
 from edgekit.importers.keras_h5 import ARCHIVE_WEIGHTS, is_archive, open_keras_weights
+from edgekit.importers.keras_weight_layers import Pixels, in_graph_form, without_normalization
 from edgekit.importers.npz_weights import fill_from_npz
 from edgekit.importers.published import CLASSES, choose_weights, published_file
 from edgekit.importers.published_row import PublishedWeights
@@ -39,6 +42,10 @@ class WeightsNote:
     kind: str
     message: str
     warning: bool
+
+
+NORMALIZING = "efficientnet_"
+"""Keras's networks of this family divide pixels by 255 and normalize them; the zoo's leave it to the preprocessing."""
 
 
 Report = Callable[[WeightsNote], None]
@@ -150,6 +157,8 @@ def _with_file(graph: Graph, path: Path, notes: list[WeightsNote]) -> Graph:
     if fit.layout is not None:
         entry["layout"] = fit.layout.title
         _take_preprocessing(graph, fit.layout, notes)
+    elif fit.pixels is not None:
+        _take_pixels(graph, fit.pixels, notes)
     elif fit.matched_by == "class" and _format(path) in STATE_DICTS:
         message = (
             "the layers were paired by their order alone, because the file's names are not known: check the accuracy"
@@ -167,6 +176,15 @@ def _take_preprocessing(graph: Graph, layout: Layout, notes: list[WeightsNote]) 
         message = f"images are prepared as for {layout.title}'s weights (preprocessing {layout.preprocessing})"
         notes.append(WeightsNote("preprocessing", message, warning=False))
     graph.metadata["preprocessing"] = prepared
+
+
+def _take_pixels(graph: Graph, pixels: Pixels, notes: list[WeightsNote]) -> None:
+    """Images are to be prepared as the file's network does it itself; noted where that is new to the graph."""
+    known = graph.metadata["preprocessing"]
+    if not all(np.allclose(known[key], getattr(pixels, key), rtol=1e-5) for key in ("mean", "std")):
+        graph.metadata["preprocessing"] = {**known, "mean": list(pixels.mean), "std": list(pixels.std)}
+        message = f"pixels are normalized as the file's network does it: mean {pixels.mean}, std {pixels.std}"
+        notes.append(WeightsNote("preprocessing", message, warning=False))
 
 
 # -- formats -----------------------------------------------------------------------------------------------------------
@@ -212,10 +230,12 @@ def _fill(graph: Graph, path: Path, *, without_head: bool = False, headless_file
                 return fill_from_tensors(graph, tensors, str(path), without_head=without_head)
         case "npz":
             return fill_from_npz(graph, path)
-    with open_keras_weights(path, limit) as layers:
-        targets = target_layers(graph)
+    with open_keras_weights(path, limit) as stored:
+        layers, pixels, targets = in_graph_form(stored), None, target_layers(graph)
+        if str(graph.metadata.get("model", {}).get("name")).startswith(NORMALIZING):
+            layers, pixels = without_normalization(layers, str(path))
         if without_head:
             targets, layers = targets[:-1], layers if headless_file else layers[:-1]
         pairs, matched_by = pair_layers(targets, layers, str(path))
         fill_constants(graph, pairs, str(path))
-    return Fit(matched_by, None)
+    return Fit(matched_by, None, pixels)
