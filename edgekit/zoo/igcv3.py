@@ -21,6 +21,10 @@ from edgekit.zoo.registry import register
 
 STEM, TAIL = 32, 1280
 
+ADDED_GAIN = 0.25
+"""Of the random projections that are added up, instead of 1: with up to eight sums in a row of blocks, what int8 rounds
+off grew until the cosine with float fell to between 0.90 and 0.99; with this it is 0.998."""
+
 Row = tuple[int, int, int, int]
 
 ROWS: Mapping[str, tuple[Row, ...]] = MappingProxyType(
@@ -110,14 +114,27 @@ def igcv3(
         for i in range(repeats):
             name, width = f"row{row}_block{i + 1}", b.channels(x)
             base = EXPANDED[widths](width, alpha) if i == 0 and row > 1 else width
-            y = _block(b, x, expansion * base, even(channels * alpha), 1 if i else stride, groups, name)
+            y = _block(b, x, expansion * base, even(channels * alpha), 1 if i else stride, groups, name, added=i > 0)
             x = b.add(x, y, name=f"{name}_add") if i else y
     x = conv_norm(b, x, _tail(alpha, widths), 1, activation="relu6", name="tail")
     return finish_classifier(b, pooled_dense(b, x, classes), TORCH, resolution)
 
 
-def _block(b: GraphBuilder, x: str, middle: int, width: int, stride: int, groups: tuple[int, int], name: str) -> str:
-    """Grouped expansion, permutation, depthwise 3x3 with ReLU6, grouped projection; no activation but that one."""
+def _block(
+    b: GraphBuilder,
+    x: str,
+    middle: int,
+    width: int,
+    stride: int,
+    groups: tuple[int, int],
+    name: str,
+    *,
+    added: bool,
+) -> str:
+    """Grouped expansion, permutation, depthwise 3x3 with ReLU6, grouped projection; no activation but that one.
+
+    added: whether the input is added to what it puts out.
+    """
     check_loose(b.channels(x), (groups[0],), f"layer {name}_expand")
     check_loose(middle, groups, f"layer {name}_depthwise")
     check_loose(width, (groups[1],), f"layer {name}_project")
@@ -127,7 +144,8 @@ def _block(b: GraphBuilder, x: str, middle: int, width: int, stride: int, groups
     x = conv_norm(
         b, x, middle, 3, stride=stride, padding=1, groups=middle, activation="relu6", name=f"{name}_depthwise"
     )
-    return conv_norm(b, x, width, 1, groups=groups[1], activation=None, name=f"{name}_project")
+    gain = ADDED_GAIN if added else 1.0
+    return conv_norm(b, x, width, 1, groups=groups[1], activation=None, gain=gain, name=f"{name}_project")
 
 
 def _tail(alpha: float, widths: str) -> int:

@@ -135,6 +135,15 @@ def test_forbidden_combinations(model, options, message):
         build_model(model, **options)
 
 
+@pytest.mark.parametrize("block", ["igc", "regular", "sumfusion"])
+def test_features_of_deep_plain_networks_do_not_fade(block):
+    """The zeros around the maps take a part of them in every layer."""
+    graph = build_model("igcv1_cifar", primary=4, secondary=8, depth=62, block=block)
+    x = np.random.default_rng(0).uniform(-2, 2, (1, 32, 32, 3)).astype(np.float32)
+    values = interpret(graph, {"input": x}, keep=True)
+    assert 0.25 < values["stage3_block20_relu"].std() < 4  # 0.03 to 0.06 where the gains do not allow for it
+
+
 @pytest.mark.parametrize(("depth", "shortcut"), [(20, "plain"), (98, "identity")])
 def test_random_activations_neither_vanish_nor_explode(depth, shortcut):
     graph = build_model("igcv1_cifar", primary=8, secondary=2, depth=depth, shortcut=shortcut)
