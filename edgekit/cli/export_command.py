@@ -100,7 +100,7 @@ def _request(
         raise ModelError("give --int8 or --fp16, not both")
     if io == "uint8" and not int8:
         raise ModelError("--io uint8 is for int8 files; give --int8 as well")
-    shape = {**zoo_options(alpha, resolution, rho, classes), **family}
+    shape = {**zoo_options(model, alpha, resolution, rho, classes), **family}
     options = QuantizeOptions(range_method=ranges, bias_correction=not no_bias_correction, io=io)
     return ExportRequest(
         model=ModelRequest(model, shape, weights, seed, preprocessing, labels, input_shape),

@@ -42,7 +42,7 @@ def command(
     from edgekit.pipeline.model import ModelRequest, load_model
     from edgekit.pipeline.reporter import SilentReporter
 
-    shape = {**zoo_options(alpha, resolution, rho, classes), **family}
+    shape = {**zoo_options(model, alpha, resolution, rho, classes), **family}
     # Counts depend neither on the weights, so that none are fetched, nor on how images are normalized.
     graph = load_model(ModelRequest(model, shape, "none", seed, input_shape=input_shape), SilentReporter())
     cost, report = graph_cost(graph), check_guidelines(graph) if layers else None

@@ -57,10 +57,20 @@ def model_options(function: F) -> F:
     """MODEL and the options that shape it."""
     decorators = [
         click.argument("model"),
-        click.option("--alpha", type=Number(float), help="Width multiplier, any positive number (default 1)."),
-        click.option("--resolution", type=Number(int), help="Input height and width in pixels (default 224)."),
-        click.option("--rho", type=Number(float), help="Resolution multiplier: the multiple of 32 nearest to 224 RHO."),
-        click.option("--classes", type=Number(int), help="Number of classes (default 1000)."),
+        click.option("--alpha", type=Number(float), help="Width multiplier, for models that have one (default 1)."),
+        click.option(
+            "--resolution",
+            type=Number(int),
+            help="Input height and width in pixels (default: the model's, mostly 224).",
+        ),
+        click.option(
+            "--rho",
+            type=Number(float),
+            help="Resolution multiplier: the multiple of 32 nearest to RHO times that default.",
+        ),
+        click.option(
+            "--classes", type=Number(int), help="Outputs of the classifier (default: the model's, 1000 or 10)."
+        ),
         click.option("--seed", type=Number(int), default=0, show_default=True, help="Seed of random weights."),
         click.option(
             "--input-shape", type=Shape(), help="Shape of a file's input, in its own layout, where it is open."
@@ -72,15 +82,21 @@ def model_options(function: F) -> F:
 
 
 def zoo_options(
-    alpha: float | None, resolution: int | None, rho: float | None, classes: int | None
+    model: str, alpha: float | None, resolution: int | None, rho: float | None, classes: int | None
 ) -> dict[str, float | int | None]:
-    """The options as the zoo's builders take them. Raises ModelError for --rho beside --resolution."""
+    """The options as the zoo's builders take them. Raises ModelError for --rho beside --resolution.
+
+    rho is of the resolution that the model has unless asked for another.
+    """
     if rho is not None:
-        from edgekit.zoo.registry import resolution_from_rho
+        from edgekit.zoo import model_names, model_spec, resolution_from_rho
 
         if resolution is not None:
             raise ModelError("give --resolution or --rho, not both")
-        resolution = resolution_from_rho(rho)
+        if model not in model_names():
+            return {"alpha": alpha, "rho": rho, "classes": classes}
+        default = next(option.default for option in model_spec(model).options if option.name == "resolution")
+        resolution = resolution_from_rho(rho, int(default))
     return {"alpha": alpha, "resolution": resolution, "classes": classes}
 
 

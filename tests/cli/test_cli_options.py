@@ -59,10 +59,10 @@ def test_shapes_that_cannot_be_are_refused(options: list[str], words: str) -> No
 
 
 def test_rho_is_the_nearest_multiple_of_32() -> None:
-    assert zoo_options(None, None, 0.714, None)["resolution"] == 160
-    assert zoo_options(None, 96, None, None)["resolution"] == 96
+    assert zoo_options("mobilenet_v2", None, None, 0.714, None)["resolution"] == 160
+    assert zoo_options("mobilenet_v2", None, 96, None, None)["resolution"] == 96
     with pytest.raises(ModelError, match="not both"):
-        zoo_options(None, 96, 1.0, None)
+        zoo_options("mobilenet_v2", None, 96, 1.0, None)
 
 
 def test_shapes_are_read() -> None:
