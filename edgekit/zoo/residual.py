@@ -100,8 +100,8 @@ def pre_activation_unit(
 ) -> str:
     """shortcut + branch, with batch norm and ReLU before each convolution.
 
-    projected: the shortcut changes shape, by a 1x1 convolution of the activated input where it has weights; else it is
-    the input, every stride-th pixel of it.
+    projected: the shortcut changes shape, and begins at the activated input; else it is the input, every stride-th
+    pixel of it.
     """
     activated = norm_relu(b, x, style, f"{name}_preact")
     rows = style.kernels(middle, width, stride)
@@ -122,7 +122,7 @@ def pre_activation_unit(
         if not last:
             y = norm_relu(b, y, style, f"{name}_{number}")
     if projected and style.zero_channels:
-        x = _widen_by_zeros(b, x, width, stride, name)
+        x = _widen_by_zeros(b, activated, width, stride, name)
     elif projected:
         x = b.conv2d(activated, width, 1, stride=stride, padding="valid", bias=style.biases, name=f"{name}_0_conv")
     elif stride > 1:

@@ -21,6 +21,13 @@ def golden_rows(kind: str = "built") -> list[dict[str, Any]]:
     return rows
 
 
+def baseline_rows(*models: str) -> list[tuple[str, dict[str, Any], int, int]]:
+    """(model, options, trained parameters, MACs) of every row of these baselines."""
+    files = sorted(path for path in FILE.parent.glob("*_counts.json") if path != FILE)
+    rows = [row for file in files for row in json.loads(file.read_text(encoding="utf-8"))]
+    return [(r["model"], r["options"], r["parameters"], r["macs"]) for r in rows if r["model"] in models]
+
+
 def counts(model: str, **options: Any) -> tuple[int, int]:
     """(parameters, MACs) of our graph."""
     return _counts(model, json.dumps(options, sort_keys=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -39,11 +40,31 @@ def copy_weights(graph: Graph, net: Any) -> None:
         nodes = [n for n in graph.nodes if n.op == op]
         for module, node in zip(modules, nodes, strict=True):
             values = [graph.tensor(name).array for name in node.inputs[1:]]
+            if op == "dense":
+                values[0] = _channels_first(graph, node.inputs[0], values[0])
             _set(module, op, [torch.from_numpy(value.copy()) for value in values])
     indices = [n.attrs["indices"] for n in graph.nodes if n.op == "gather"]
     buffers = [buffer for name, buffer in net.named_buffers() if name.endswith("index")]
     for buffer, index in zip(buffers, indices, strict=True):
         buffer.copy_(torch.tensor(index))
+
+
+def _channels_first(graph: Graph, name: str, kernel: Array) -> Array:
+    """A dense kernel (in, out) for inputs that were flattened channels first, as torch does it."""
+    node = graph.producer(name)
+    if node is None or node.op != "reshape" or len(graph.shape(node.inputs[0])) != 4:
+        return kernel
+    _, height, width, channels = graph.shape(node.inputs[0])
+    return kernel.reshape(height, width, channels, -1).transpose(2, 0, 1, 3).reshape(kernel.shape)
+
+
+def uninitialized(make: Callable[[], Any]) -> Any:
+    """A torch network without initial values, which take seconds to draw; `copy_weights` sets them."""
+    import torch
+
+    with torch.device("meta"):
+        net = make()
+    return net.to_empty(device="cpu")
 
 
 def _set(module: Any, op: str, values: list[Any]) -> None:
