@@ -21,11 +21,19 @@ from edgekit.graph.ir import Array, Graph
 from edgekit.passes.registry import PassReport, apply_passes
 from edgekit.pipeline.deflate import deflated_size
 from edgekit.pipeline.file_names import Precision, export_stem
-from edgekit.pipeline.model import ModelRequest, load_model, preprocessing_of
+from edgekit.pipeline.model import ModelRequest, load_model, model_file, preprocessing_of
+from edgekit.pipeline.original import ImportAgreement, check_import
 from edgekit.pipeline.quantize_model import Int8Settings, quantize_model
 from edgekit.pipeline.reading import reading, warn_of_skipped
 from edgekit.pipeline.reporter import Reporter, SilentReporter
-from edgekit.pipeline.verify import Verification, require_float_agreement, verify_files
+from edgekit.pipeline.verify import (
+    FLOAT_SQNR_DB,
+    HALF_SQNR_DB,
+    REWRITING_IMAGES,
+    Verification,
+    require_float_agreement,
+    verify_files,
+)
 
 FORMATS = ("tflite", "onnx")
 FUSING_PASSES = ("fuse_activations", "fold_padding")
@@ -57,7 +65,7 @@ class FileSizes:
 
 @dataclass(frozen=True, slots=True)
 class ExportResult:
-    """What was written and what it is worth."""
+    """What was written and what it is worth. imported: of the user's own file, where a runtime could run it."""
 
     name: str
     files: Mapping[str, Path]
@@ -65,6 +73,7 @@ class ExportResult:
     sha256: Mapping[str, str]
     manifest: Path
     verification: Verification
+    imported: ImportAgreement | None
     source_cost: GraphCost
     exported_cost: GraphCost
     passes: tuple[PassReport, ...]
@@ -89,6 +98,7 @@ class ExportResult:
                 }
                 for fmt, path in self.files.items()
             },
+            "import": self.imported.to_json() if self.imported else None,
             "agreement": self.verification.to_json(),
             "metadata": dict(self.metadata),
             "warnings": list(self.warnings),
@@ -119,6 +129,7 @@ def export_model(request: ExportRequest, reporter: Reporter | None = None) -> Ex
     model = load_model(request.model, recorder)
     source_cost = graph_cost(model)
     recorder.step("model", _model_line(model, source_cost))
+    imported = _check_import(model, source, request, recorder)
     graph, reports = _rewrite(model, request, recorder)
     known: list[Array] | None = None
     if request.precision == "int8":
@@ -134,7 +145,7 @@ def export_model(request: ExportRequest, reporter: Reporter | None = None) -> Ex
             fmt: FileSizes(len(data), zipped_bytes, cost.weight_bytes, cost.peak_activation_bytes)
             for (fmt, data), zipped_bytes in zip(contents.items(), zipped, strict=True)
         }
-    return _finish(request, graph, contents, sizes, verification, (source_cost, cost), reports, recorder)
+    return _finish(request, graph, contents, sizes, verification, imported, (source_cost, cost), reports, recorder)
 
 
 def _check_formats(formats: tuple[str, ...]) -> None:
@@ -163,6 +174,19 @@ def _open_calibration(request: ExportRequest, reporter: Reporter) -> Source:
 def _model_line(graph: Graph, cost: GraphCost) -> str:
     shape = "x".join(str(d) for d in graph.shape(graph.inputs[0])[1:])
     return f"{graph.name}: input {shape}, {cost.parameters:,} parameters, {cost.macs / 1e6:,.1f} M MACs"
+
+
+def _check_import(model: Graph, source: Source, request: ExportRequest, reporter: Reporter) -> ImportAgreement | None:
+    """How the imported graph agrees with the user's own file; None for a model of the zoo."""
+    path = model_file(request.model)
+    if path is None:
+        return None
+    with reading(source, preprocessing_of(model), REWRITING_IMAGES, "checking", reporter) as samples:
+        images = (sample.array for sample in samples)
+        found = check_import(path, model, images, reporter, request.model.input_shape)
+    if found is not None:
+        reporter.step("import", f"signal to noise {found.sqnr_db:.1f} dB against the file itself in {found.runtime}")
+    return found
 
 
 def _rewrite(model: Graph, request: ExportRequest, reporter: Reporter) -> tuple[Graph, tuple[PassReport, ...]]:
@@ -198,8 +222,8 @@ def _verify(
     limit = request.int8.calibration_images
     with reading(source, preprocessing_of(model), limit, "comparing", reporter) as samples:
         verification = verify_files(model, contents, (sample.array for sample in samples), known)
-    if request.precision == "float32":
-        require_float_agreement(verification)
+    if request.precision != "int8":
+        require_float_agreement(verification, FLOAT_SQNR_DB if request.precision == "float32" else HALF_SQNR_DB)
     return verification
 
 
@@ -209,6 +233,7 @@ def _finish(
     contents: Mapping[str, bytes],
     sizes: Mapping[str, FileSizes],
     verification: Verification,
+    imported: ImportAgreement | None,
     costs: tuple[GraphCost, GraphCost],
     reports: tuple[PassReport, ...],
     recorder: _Recorder,
@@ -227,6 +252,7 @@ def _finish(
         sha256={fmt: hashlib.sha256(data).hexdigest() for fmt, data in contents.items()},
         manifest=request.out / f"{stem}.json",
         verification=verification,
+        imported=imported,
         source_cost=costs[0],
         exported_cost=costs[1],
         passes=reports,

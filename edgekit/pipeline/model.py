@@ -48,7 +48,7 @@ def load_model(request: ModelRequest, reporter: Reporter) -> Graph:
     if path.suffix.lower() in FOREIGN_SUFFIXES:
         kind = FOREIGN_SUFFIXES[path.suffix.lower()]
         raise ImportFileError(f"{path}: {kind} files cannot be read yet; export the model to ONNX and give that file")
-    is_file = path.suffix.lower() in IMPORTERS or _exists(path)
+    is_file = model_file(request) is not None
     graph = _import(path, request, reporter) if is_file else _build(request, reporter)
     if request.preprocessing is not None:
         _set_preprocessing(graph, request.preprocessing)
@@ -56,6 +56,12 @@ def load_model(request: ModelRequest, reporter: Reporter) -> Graph:
         graph.metadata["labels"] = read_labels(request.labels, graph)
     check_finite(graph, request.model)
     return graph
+
+
+def model_file(request: ModelRequest) -> Path | None:
+    """The user's own file that the request names; None for a model of the zoo."""
+    path = Path(request.model)
+    return path if path.suffix.lower() in IMPORTERS or _exists(path) else None
 
 
 def _exists(path: Path) -> bool:

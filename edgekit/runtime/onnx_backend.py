@@ -71,7 +71,10 @@ def _opening_error(error: Exception, label: str, version: str) -> ImportFileErro
 
 
 class OnnxBackend:
-    """An ONNX file in an onnxruntime session; with `traced`, the tensors of those names are kept after each run."""
+    """An ONNX file in an onnxruntime session; with `traced`, the tensors of those names are kept after each run.
+
+    input_shape: of the only input, where the file leaves it open.
+    """
 
     def __init__(
         self,
@@ -81,12 +84,13 @@ class OnnxBackend:
         threads: int,
         allow_spinning: bool | None = None,
         traced: tuple[str, ...] | None = None,
+        input_shape: tuple[int, ...] | None = None,
     ) -> None:
         self._ort = load_onnxruntime()
         self._session = open_onnxruntime_session(source, label=label, threads=threads, allow_spinning=allow_spinning)
         self._label = label
         self._metadata = dict(self._session.get_modelmeta().custom_metadata_map)
-        self._traced = traced
+        self._traced, self._input_shape = traced, input_shape
         self._kept: dict[str, TensorValue] = {}
         self.runtime = f"onnxruntime {self._ort.__version__}"
         self.inputs = tuple(self._spec(node, None, is_input=True) for node in self._session.get_inputs())
@@ -156,7 +160,8 @@ class OnnxBackend:
             raise RuntimeUnavailableError(f"{self.runtime} cannot run {self._label}: {reason(error)}") from error
 
     def _spec(self, node: Any, layout: Layout | None, *, is_input: bool) -> IoSpec:
-        shape = tuple(
+        told = self._input_shape if is_input else None
+        shape = told or tuple(
             _size(size, axis, node, self._label, is_input=is_input) for axis, size in enumerate(node.shape or [])
         )
         kind = str(node.type).removeprefix("tensor(").removesuffix(")")

@@ -43,12 +43,14 @@ class Session:
         delegate: Delegate = "xnnpack",
         preserve_all_tensors: bool = False,
         allow_spinning: bool | None = None,
+        input_shape: tuple[int, ...] | None = None,
     ) -> Session:
         """Open a .tflite or .onnx file, or its bytes.
 
         `auto` picks by the file's content. `delegate` is TFLite's; `builtin` leaves the work to TFLite's own kernels,
         and so does `preserve_all_tensors`, which keeps activations for `tensors`. `allow_spinning` sets whether
-        onnxruntime's threads wait by spinning (None: its default).
+        onnxruntime's threads wait by spinning (None: its default). `input_shape` is that of an ONNX file's only input,
+        in the file's layout, where the file leaves it open.
 
         Raises ImportFileError for a file that is missing or damaged, or whose input size is open;
         RuntimeUnavailableError for a runtime that is missing or lacks one of the file's ops.
@@ -59,7 +61,7 @@ class Session:
         label = label_of(model)
         chosen = _resolve(model, label, runtime)
         if chosen == "onnxruntime":
-            return cls(_open_onnx(model, label, threads, allow_spinning, preserve_all_tensors), label)
+            return cls(_open_onnx(model, label, threads, allow_spinning, preserve_all_tensors, input_shape), label)
         backend = TfliteBackend(
             model, runtime=chosen, threads=threads, delegate=delegate, preserve=preserve_all_tensors
         )
@@ -106,14 +108,23 @@ class Session:
         """
         return self.to_float(self.run_quantized(x))
 
-    def to_float(self, raw: Array) -> NDArray[np.float32]:
-        """The real values of what `run_quantized` returned."""
-        return dequantize(raw, self.outputs[0].scale, self.outputs[0].zero_point)
+    def to_float(self, raw: Array, position: int = 0) -> NDArray[np.float32]:
+        """The real values of the output at `position` of what `run_quantized` or `run_raw_outputs` returned."""
+        spec = self.outputs[position]
+        return dequantize(raw, spec.scale, spec.zero_point)
+
+    def run_outputs(self, x: Array) -> tuple[NDArray[np.float32], ...]:
+        """As `run_float`, but all outputs."""
+        return tuple(self.to_float(raw, position) for position, raw in enumerate(self.run_raw_outputs(x)))
 
     def run_quantized(self, x: Array) -> Array:
         """As `run_float`, but the output keeps the file's own numbers: int8 or uint8 steps for a quantized output."""
-        spec = self.outputs[0]
-        return to_nhwc(self._backend.run(self._encoded(x))[spec.name], spec.layout)
+        return self.run_raw_outputs(x)[0]
+
+    def run_raw_outputs(self, x: Array) -> tuple[Array, ...]:
+        """As `run_quantized`, but all outputs."""
+        values = self._backend.run(self._encoded(x))
+        return tuple(to_nhwc(values[spec.name], spec.layout) for spec in self.outputs)
 
     def bind(self, feeds: Mapping[str, Array] | Array) -> Callable[[], None]:
         """Set raw inputs once; each call of the result is one inference and copies nothing, for timing."""
@@ -161,14 +172,23 @@ class Session:
         return {name: np.ascontiguousarray(value) for name, value in feeds.items()}
 
 
-def _open_onnx(model: Source, label: str, threads: int, allow_spinning: bool | None, traced: bool) -> Backend:
+def _open_onnx(
+    model: Source,
+    label: str,
+    threads: int,
+    allow_spinning: bool | None,
+    traced: bool,
+    input_shape: tuple[int, ...] | None,
+) -> Backend:
     from edgekit.runtime.onnx_backend import OnnxBackend
     from edgekit.runtime.onnx_trace import expose_activations
 
     names: tuple[str, ...] | None = None
     if traced:
         model, names = expose_activations(model)
-    return OnnxBackend(model, label=label, threads=threads, allow_spinning=allow_spinning, traced=names)
+    return OnnxBackend(
+        model, label=label, threads=threads, allow_spinning=allow_spinning, traced=names, input_shape=input_shape
+    )
 
 
 def _resolve(model: Source, label: str, runtime: Runtime) -> Literal["onnxruntime", "litert", "tflite-runtime"]:

@@ -252,7 +252,10 @@ def test_a_folder_that_cannot_be_written_to_is_refused_before_the_work(deeper: s
     assert reporter.warnings == []
 
 
-def test_a_float_file_that_disagrees_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("precision", "factor"), [("float32", 1.01), ("float16", 1.5)])
+def test_a_float_file_that_disagrees_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str, factor: float
+) -> None:
     import edgekit.pipeline.export_model as module
 
     genuine = module.apply_passes
@@ -260,14 +263,14 @@ def test_a_float_file_that_disagrees_is_not_written(tmp_path: Path, monkeypatch:
     def spoil(graph: Any, *args: Any, **more: Any) -> Any:
         done, reports = genuine(graph, *args, **more)
         kernel = next(t for t in done.constants() if t.name.startswith("Conv1/"))
-        done.set_tensor(kernel.with_data(kernel.array * np.float32(1.01)))
+        done.set_tensor(kernel.with_data(kernel.array * kernel.array.dtype.type(factor)))
         return done, reports
 
     monkeypatch.setattr(module, "apply_passes", spoil)
     with pytest.raises(
         EdgekitError, match=r"the tflite file differs from the model \(signal to noise .* nothing written"
     ):
-        export(tmp_path / "out", "float32")
+        export(tmp_path / "out", precision)
     assert names(tmp_path / "out") == []
 
 
@@ -278,7 +281,7 @@ def test_older_files_are_replaced_and_stay_where_the_job_fails(tmp_path: Path, m
     export(tmp_path, "float32", formats=("onnx",), model=other)
     after = first.files["onnx"].read_bytes()
     assert before != after
-    monkeypatch.setattr("edgekit.pipeline.verify.FLOAT_SQNR_DB", 1e9)
+    monkeypatch.setattr("edgekit.pipeline.export_model.FLOAT_SQNR_DB", 1e9)
     with pytest.raises(EdgekitError, match="nothing written"):
         export(tmp_path, "float32", formats=("onnx",))
     assert first.files["onnx"].read_bytes() == after
