@@ -156,16 +156,19 @@ def _print_agreement(result: ExportResult) -> None:
     from edgekit.cli.console import out, print_table, share_text
 
     verification = result.verification
+    found = [(f"{fmt} with the float model", r) for fmt, r in verification.with_float.items()]
+    for fmt, others in verification.other_outputs.items():
+        found += [(f"{fmt}, output {name}", r) for name, r in others.items()]
     rows = [
         (
-            f"{fmt} with the float model",
+            what,
             f"{r.mean_cosine:.5f}",
             f"{r.min_cosine:.5f}",
             share_text(r.top1_share),
             f"{r.sqnr_db:.1f} dB",
             f"{r.max_abs_difference:.2g}",
         )
-        for fmt, r in verification.with_float.items()
+        for what, r in found
     ]
     title = f"agreement on {verification.images} images"
     print_table([title, "cosine", "least", "top-1", "signal/noise", "largest diff."], rows)

@@ -131,7 +131,7 @@ def export_model(request: ExportRequest, reporter: Reporter | None = None) -> Ex
     recorder.step("model", _model_line(model, source_cost))
     imported = _check_import(model, source, request, recorder)
     graph, reports = _rewrite(model, request, recorder)
-    known: list[Array] | None = None
+    known: list[tuple[Array, ...]] | None = None
     if request.precision == "int8":
         known = []
         graph = quantize_model(graph, source, request.int8, recorder, known)
@@ -217,7 +217,7 @@ def _verify(
     source: Source,
     request: ExportRequest,
     reporter: Reporter,
-    known: list[Array] | None,
+    known: list[tuple[Array, ...]] | None,
 ) -> Verification:
     limit = request.int8.calibration_images
     with reading(source, preprocessing_of(model), limit, "comparing", reporter) as samples:

@@ -19,11 +19,11 @@ LIFETIME = 3
 
 
 def float_runner(
-    graph: Graph, observed: Sequence[str], outputs: list[Array] | None = None
+    graph: Graph, observed: Sequence[str], outputs: list[tuple[Array, ...]] | None = None
 ) -> Callable[[Array], Mapping[str, Array]]:
     """A function from one image (1, H, W, C) to the activations `observed`, 4-D ones as (1, C, H, W).
 
-    The arrays are overwritten LIFETIME calls later. outputs: where given, each call appends the graph's first output
+    The arrays are overwritten LIFETIME calls later. outputs: where given, each call appends the graph's outputs
     (NHWC).
     """
     inner = [name for name in observed if name not in graph.inputs and name not in graph.outputs]
@@ -36,7 +36,7 @@ def float_runner(
         nchw = np.ascontiguousarray(image.transpose(0, 3, 1, 2))
         values = run_buffered({input_name: nchw})
         if outputs is not None:
-            outputs.append(to_nhwc(values[graph.outputs[0]], "NCHW").copy())
+            outputs.append(tuple(to_nhwc(values[name], "NCHW").copy() for name in graph.outputs))
         return {input_name: nchw, **values}
 
     return run

@@ -31,11 +31,11 @@ def quantize_model(
     source: Source,
     settings: Int8Settings,
     reporter: Reporter,
-    outputs: list[Array] | None = None,
+    outputs: list[tuple[Array, ...]] | None = None,
 ) -> Graph:
     """The int8 form of a float graph on which the passes have run; its metadata records how it was made.
 
-    outputs: where given, receives the float graph's first output for each calibration image.
+    outputs: where given, receives the float graph's outputs for each calibration image.
     """
     observed = observed_tensors(graph)
     preprocessing = preprocessing_of(graph)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -29,12 +29,16 @@ another network's outputs give less than 0."""
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """with_float: per file name, agreement with the float model. between: of the two int8 files, where both exist."""
+    """with_float: per file name, agreement with the float model. between: of the two int8 files, where both exist.
+
+    These are about the first output. other_outputs: as with_float, per file name and the model's name of the output.
+    """
 
     images: int
     with_float: Mapping[str, AgreementResult]
     between: QuantizedAgreementResult | None
     between_float: AgreementResult | None
+    other_outputs: Mapping[str, Mapping[str, AgreementResult]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """The fields."""
@@ -43,11 +47,18 @@ class Verification:
             "with_float": {name: result.to_json() for name, result in self.with_float.items()},
             "between": self.between.to_json() if self.between else None,
             "between_float": self.between_float.to_json() if self.between_float else None,
+            "other_outputs": {
+                name: {output: result.to_json() for output, result in results.items()}
+                for name, results in self.other_outputs.items()
+            },
         }
 
 
 def verify_files(
-    model: Graph, files: Mapping[str, bytes], images: Iterable[Array], known: Sequence[Array] | None = None
+    model: Graph,
+    files: Mapping[str, bytes],
+    images: Iterable[Array],
+    known: Sequence[tuple[Array, ...]] | None = None,
 ) -> Verification:
     """Run every file (name -> bytes) and the float model on the same images, in the files' own runtimes.
 
@@ -57,45 +68,58 @@ def verify_files(
     # One thread each, side by side: quicker than one after another with two, and kind to a busy machine.
     reference = _Reference(model, known)
     sessions = {name: Session.open(data) for name, data in files.items()}
-    with_float = {name: Agreement() for name in sessions}
+    agreements = {name: [Agreement() for _ in model.outputs] for name in sessions}
     between, between_float = QuantizedAgreement(), Agreement()
     count = 0
     with ThreadPoolExecutor(WORKERS) as pool:
         for image in images:
             reference_run = pool.submit(reference.run, count, image)
-            runs = {name: pool.submit(session.run_quantized, image) for name, session in sessions.items()}
+            runs = {name: pool.submit(session.run_raw_outputs, image) for name, session in sessions.items()}
             raw = {name: run.result() for name, run in runs.items()}
-            real = {name: sessions[name].to_float(values) for name, values in raw.items()}
             expected = reference_run.result()
             _require_finite(expected, count)
-            for name, values in real.items():
-                with_float[name].add(expected, values)
+            real = [_add_outputs(agreements[name], expected, sessions[name], outputs) for name, outputs in raw.items()]
             if len(raw) == 2:
-                between_float.add(*real.values())
-                if all(values.dtype.itemsize == 1 for values in raw.values()):
-                    between.add(*raw.values())
+                between_float.add(*real)
+                if all(outputs[0].dtype.itemsize == 1 for outputs in raw.values()):
+                    between.add(*(outputs[0] for outputs in raw.values()))
             count += 1
+    results = {name: [agreement.result() for agreement in found] for name, found in agreements.items()}
     return Verification(
         images=count,
-        with_float={name: agreement.result() for name, agreement in with_float.items()},
+        with_float={name: first for name, (first, *_) in results.items()},
         between=between.result() if between.samples else None,
         between_float=between_float.result() if between_float.samples else None,
+        other_outputs={
+            name: dict(zip(model.outputs[1:], others, strict=True)) for name, (_, *others) in results.items()
+        },
     )
+
+
+def _add_outputs(
+    agreements: Sequence[Agreement], expected: Sequence[Array], session: Session, raw: Sequence[Array]
+) -> Array:
+    """Add one image's outputs to their agreements; return the real values of the first."""
+    real = [session.to_float(values, position) for position, values in enumerate(raw)]
+    for agreement, ours, theirs in zip(agreements, expected, real, strict=True):
+        agreement.add(ours, theirs)
+    return real[0]
 
 
 class _Reference:
     """The float model's outputs: computed, or known from before and spot-checked."""
 
-    def __init__(self, model: Graph, known: Sequence[Array] | None) -> None:
+    def __init__(self, model: Graph, known: Sequence[tuple[Array, ...]] | None) -> None:
         self._session, self._known = Session.open(onnx_bytes(model)), known
 
-    def run(self, position: int, image: Array) -> Array:
+    def run(self, position: int, image: Array) -> tuple[Array, ...]:
         if self._known is not None and position >= REWRITING_IMAGES:
             return self._known[position]
-        output = self._session.run_float(image)
+        outputs = self._session.run_outputs(image)
         if self._known is not None:
-            _require_same(output, self._known[position])
-        return output
+            for ours, rewritten in zip(outputs, self._known[position], strict=True):
+                _require_same(ours, rewritten)
+        return outputs
 
 
 def _require_same(model_output: Array, rewritten_output: Array) -> None:
@@ -108,18 +132,21 @@ def _require_same(model_output: Array, rewritten_output: Array) -> None:
         )
 
 
-def _require_finite(expected: Array, position: int) -> None:
-    if not np.isfinite(expected).all():
+def _require_finite(expected: Sequence[Array], position: int) -> None:
+    if not all(np.isfinite(output).all() for output in expected):
         raise DataError(
             f"the model gives NaN or infinite values for image {position}; check its weights and --preprocessing"
         )
 
 
 def require_float_agreement(verification: Verification, least_sqnr_db: float = FLOAT_SQNR_DB) -> None:
-    """Raise EdgekitError where a file's signal-to-noise ratio against the model is below `least_sqnr_db`."""
-    for name, result in verification.with_float.items():
+    """Raise EdgekitError where an output's signal-to-noise ratio against the model is below `least_sqnr_db`."""
+    found = [(f"the {name} file", result) for name, result in verification.with_float.items()]
+    for name, results in verification.other_outputs.items():
+        found += [(f"output {output!r} of the {name} file", result) for output, result in results.items()]
+    for what, result in found:
         if result.sqnr_db < least_sqnr_db:
             raise EdgekitError(
-                f"the {name} file differs from the model (signal to noise {result.sqnr_db:.1f} dB); nothing written. "
+                f"{what} differs from the model (signal to noise {result.sqnr_db:.1f} dB); nothing written. "
                 "This is a defect of edgekit: please report it with the model"
             )

@@ -19,6 +19,7 @@ from edgekit.graph.ir import Array, Graph, Node, Tensor
 from edgekit.importers.onnx import import_onnx
 from edgekit.pipeline.original import ImportAgreement, check_import
 from edgekit.pipeline.reporter import SilentReporter
+from edgekit.runtime import Session
 
 HEIGHT, WIDTH = 12, 16
 FLOAT, HALF, BYTE = TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.UINT8
@@ -106,7 +107,7 @@ def spoil(graph: Graph, output: str) -> Graph:
     """The graph with one output 0.2 % too large."""
     graph.add_tensor(Tensor.constant("factor", np.array([1.002], np.float32)))
     graph.add_tensor(Tensor("spoilt", graph.shape(output), "float32"))
-    graph.add_node(Node("spoil", "mul", (output, "factor"), ("spoilt",)))
+    graph.add_node(Node("spoil", "mul", (output, "factor"), ("spoilt",), {"activation": "none"}))
     graph.outputs = tuple("spoilt" if name == output else name for name in graph.outputs)
     return graph
 
@@ -141,4 +142,52 @@ def test_export_of_a_wrong_import_writes_nothing(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(module, "import_onnx", wrong)
     done = run("export", write(tmp_path / "net.onnx"), "--int8", "--out", tmp_path / "out")
     refused(done, "net.onnx as imported differs from what its own runtime makes of the file", "nothing written")
+    assert names(tmp_path / "out") == []
+
+
+@pytest.mark.parametrize("precision", ["--int8", "--fp16", None])
+def test_all_outputs_of_both_files_are_compared(tmp_path: Path, precision: str | None) -> None:
+    path, out = write(tmp_path / "net.onnx"), tmp_path / "out"
+    options = ("--calibration-images", "3", "--json", "--out", out)
+    done = run("export", path, *([precision] if precision else []), *options)
+    assert done.code == 0, done.err
+    document = json.loads(done.out)
+    expected = onnxruntime_outputs(path)
+    for kind in ("tflite", "onnx"):
+        told = document["agreement"]["other_outputs"][kind]
+        assert list(told) == ["mean"]
+        assert told["mean"]["samples"] == 3
+        assert told["mean"]["min_cosine"] > (0.98 if precision == "--int8" else 0.9999)
+        (file,) = out.glob(f"*.{kind}")
+        with Session.open(file) as session:
+            found = session.run_outputs(images()[0])
+        for ours, theirs in zip(found, expected, strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=0, atol=0.1 * np.abs(theirs).max())
+    shown = run("export", path, *([precision] if precision else []), *options[:2], "--out", out)
+    assert "tflite, output mean " in shown.out
+
+
+def onnxruntime_outputs(path: Path) -> list[Array]:
+    """What the file itself gives for the first image, NHWC."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    found, mean = session.run(None, {"x": images()[0].transpose(0, 3, 1, 2)})
+    return [found.transpose(0, 2, 3, 1), mean]
+
+
+def test_an_output_that_is_not_the_first_and_differs_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import edgekit.pipeline.export_model as module
+
+    genuine = module.apply_passes
+
+    def wrong(graph: Graph, *args: Any, **more: Any) -> Any:
+        done, reports = genuine(graph, *args, **more)
+        return spoil(done, done.outputs[1]), reports
+
+    monkeypatch.setattr(module, "apply_passes", wrong)
+    done = run("export", write(tmp_path / "net.onnx"), "--calibration-images", "1", "--out", tmp_path / "out")
+    refused(done, "output 'mean' of the tflite file differs from the model", "nothing written")
     assert names(tmp_path / "out") == []

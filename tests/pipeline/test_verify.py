@@ -118,6 +118,17 @@ def test_the_line_between_rounding_and_a_defect(sqnr: float, good: bool) -> None
         require_float_agreement(verification)
 
 
+@pytest.mark.parametrize("other", [59.9, 60.1])
+def test_other_outputs_are_held_to_the_same_line(other: float) -> None:
+    good, found = (AgreementResult(1, 1.0, 1.0, 1.0, 0.0, 0.0, sqnr) for sqnr in (99.0, other))
+    verification = Verification(1, {"onnx": good}, None, None, {"onnx": {"boxes": found}})
+    if other > 60:
+        require_float_agreement(verification)
+        return
+    with pytest.raises(EdgekitError, match=r"output 'boxes' of the onnx file differs from the model"):
+        require_float_agreement(verification)
+
+
 def tiny_model(seed: int = 0) -> Graph:
     options = {"alpha": 0.35, "resolution": 96}
     return load_model(ModelRequest("mobilenet_v2", options, weights="none", seed=seed), SilentReporter())
@@ -125,7 +136,7 @@ def tiny_model(seed: int = 0) -> Graph:
 
 def test_known_outputs_stand_in_for_the_models(labelled: Path, images: list[np.ndarray]) -> None:
     data = {"tflite": (labelled / "mobilenet_v2_0.35_96_int8.tflite").read_bytes()}
-    known = [output[None].astype(np.float32) for output in float_outputs(labelled, images)]
+    known = [(output[None].astype(np.float32),) for output in float_outputs(labelled, images)]
     assert verify_files(tiny_model(), data, images, known).with_float["tflite"].sqnr_db == pytest.approx(
         verify_files(tiny_model(), data, images).with_float["tflite"].sqnr_db, abs=0.01
     )
@@ -133,6 +144,6 @@ def test_known_outputs_stand_in_for_the_models(labelled: Path, images: list[np.n
 
 def test_passes_that_changed_the_model_are_found(labelled: Path, images: list[np.ndarray]) -> None:
     data = {"tflite": (labelled / "mobilenet_v2_0.35_96_int8.tflite").read_bytes()}
-    known = [output[None].astype(np.float32) for output in float_outputs(labelled, images)]
+    known = [(output[None].astype(np.float32),) for output in float_outputs(labelled, images)]
     with pytest.raises(EdgekitError, match=r"the passes changed the model.*nothing written"):
         verify_files(tiny_model(seed=1), data, images, known)
