@@ -18,6 +18,9 @@ from edgekit.pipeline.verify import FLOAT_SQNR_DB, HALF_SQNR_DB
 from edgekit.runtime.io_spec import IoSpec, dequantize, encode_input
 from edgekit.runtime.session import Session
 
+WITHOUT_RUNTIME = (".keras", ".h5", ".hdf5")
+"""Files that only TensorFlow could run, which edgekit does without."""
+
 
 @dataclass(frozen=True, slots=True)
 class ImportAgreement:
@@ -42,12 +45,18 @@ def check_import(
 ) -> ImportAgreement | None:
     """Run the file at `path` and the graph imported from it on the same images, (1, H, W, C) float32; compare.
 
-    input_shape: of the file's input, in its own layout, where the file leaves it open. None, with a warning, where no
-    runtime takes the file. Raises EdgekitError where they differ by more than a thousandth of the outputs' norm
-    (FLOAT_SQNR_DB), or HALF_SQNR_DB if all weights are float16 numbers: the runtime may then round activations, too.
+    input_shape: of the file's input, in its own layout, where the file leaves it open. None for Keras's files; with a
+    warning, where the runtime refuses the file; and for outputs that are not finite: later steps tell the layer.
+    Raises EdgekitError where the two differ by more than a thousandth of the outputs' norm (FLOAT_SQNR_DB), or
+    HALF_SQNR_DB if all weights are float16 numbers: the runtime may then round activations, too.
     """
+    suffix = path.suffix.lower()
+    if suffix in WITHOUT_RUNTIME:
+        return None
     try:
-        original = Session.open(path, input_shape=input_shape)
+        # Files of other names have been read as ONNX; a session tells those by their content alone.
+        source = path if suffix in (".onnx", ".tflite") else path.read_bytes()
+        original = Session.open(source, input_shape=input_shape)
     except (ImportFileError, RuntimeUnavailableError) as problem:
         reporter.warn(f"{path.name} was imported, but not run itself to check that: {problem}")
         return None
@@ -58,6 +67,8 @@ def check_import(
         for image in images:
             fed, image = _encode(image, original.inputs[0])
             found = imported.run_outputs(image)
+            if not all(np.isfinite(output).all() for output in found):
+                return None
             expected = original.run({original.inputs[0].name: fed})
             for agreement, spec, ours in zip(agreements.values(), original.outputs, found, strict=True):
                 theirs = _in_layout_of(ours, dequantize(expected[spec.name], spec.scale, spec.zero_point))

@@ -120,6 +120,20 @@ def test_a_file_that_the_runtime_refuses_is_imported_with_a_warning(tmp_path: Pa
     assert json.loads((tmp_path / "out" / "net_fp32.json").read_text())["import"] is None
 
 
+def test_a_file_of_another_name_is_checked_as_onnx(tmp_path: Path) -> None:
+    path = write(tmp_path / "net.onnx").rename(tmp_path / "net")
+    found = check(path)
+    assert found is not None
+    assert found.sqnr_db > 100
+
+
+def test_keras_files_have_no_runtime_here(tmp_path: Path) -> None:
+    graph = import_onnx(write(tmp_path / "net.onnx"))
+    reporter = SilentReporter()
+    assert check_import(tmp_path / "net.keras", graph, images(), reporter) is None
+    assert reporter.warnings == []
+
+
 def test_export_prints_and_records_the_agreement(tmp_path: Path) -> None:
     path = write(tmp_path / "net.onnx")
     done = run("export", path, "--int8", "--calibration-images", "3", "--out", tmp_path / "out")
