@@ -38,7 +38,13 @@ def keras():
 def keras_model(name, alpha, resolution, classes=1000):
     """An application with random weights of healthy size, batch norm statistics included."""
     application = getattr(keras().applications, CLASSES[name])
-    model = application(alpha=alpha, input_shape=(resolution, resolution, 3), weights=None, classes=classes)
+    return with_random_weights(
+        application(alpha=alpha, input_shape=(resolution, resolution, 3), weights=None, classes=classes)
+    )
+
+
+def with_random_weights(model):
+    """The model with random weights of healthy size, batch norm statistics included."""
     rng = np.random.default_rng(0)
     for layer in model.layers:
         arrays = layer.get_weights()
