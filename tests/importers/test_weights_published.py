@@ -23,7 +23,7 @@ from edgekit.importers import download, published, weight_cache
 from edgekit.importers.download import download_weights, forget_unreachable
 from edgekit.importers.published import PUBLISHED_WEIGHTS, choose_weights
 from edgekit.importers.published_keras import HOST as KERAS_HOST
-from edgekit.importers.published_keras import V3_HASHES
+from edgekit.importers.published_keras import RESNET_HASHES, V3_HASHES, VGG_HASHES
 from edgekit.importers.published_row import FileHash
 from edgekit.importers.weight_cache import cache_folder, download_url
 from edgekit.importers.weights import load_weights
@@ -79,6 +79,9 @@ def test_the_table_lists_every_file_once():
     assert sum(row.model == "mobilenet_v3_large" for row in PUBLISHED_WEIGHTS) == 3 + 2
     assert sum(row.model == "shufflenet_v2" for row in PUBLISHED_WEIGHTS) == 4
     assert sum(row.model == "squeezenet" for row in PUBLISHED_WEIGHTS) == 2
+    assert sum(row.model == "vgg" for row in PUBLISHED_WEIGHTS) == 4 + 2
+    assert sum(row.model == "resnet" for row in PUBLISHED_WEIGHTS) == 8 + 2 * 3
+    assert sum(row.model == "resnet_v2" for row in PUBLISHED_WEIGHTS) == 2 * 3
     assert len({row.file_name for row in PUBLISHED_WEIGHTS}) == len(PUBLISHED_WEIGHTS)
     assert {row.preprocessing for row in PUBLISHED_WEIGHTS} <= set(PRESETS)
     assert {row.licence for row in PUBLISHED_WEIGHTS} == {"Apache-2.0", "BSD-3-Clause", "CC-BY-4.0", "MIT"}
@@ -90,18 +93,28 @@ def test_every_row_names_options_that_its_model_has(row):
     assert {name: known[name].check(value) for name, value in row.options.items()} == dict(row.options)
 
 
-def test_hashes_of_v3_are_those_of_keras():
-    """Read from its code: importing it takes seconds."""
+def keras_code(application):
+    """Read, not imported: that takes seconds."""
     found = importlib.util.find_spec("keras")
     if found is None:
         pytest.skip("Keras is not installed")
-    code = (Path(found.origin).parent / "src/applications/mobilenet_v3.py").read_text()
+    return (Path(found.origin).parent / f"src/applications/{application}.py").read_text()
+
+
+def keras_hashes(application):
     (table,) = (
         ast.literal_eval(node.value)
-        for node in ast.parse(code).body
+        for node in ast.parse(keras_code(application)).body
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "WEIGHTS_HASHES"
     )
-    assert {name: hashes[0] for name, hashes in table.items()} == V3_HASHES
+    return table
+
+
+def test_hashes_are_those_of_keras():
+    assert {name: hashes[0] for name, hashes in keras_hashes("mobilenet_v3").items()} == V3_HASHES
+    assert RESNET_HASHES.items() <= keras_hashes("resnet").items()
+    for depth, md5 in VGG_HASHES.items():
+        assert f'file_hash="{md5}"' in keras_code(f"vgg{depth}")
 
 
 @pytest.mark.parametrize(
@@ -149,6 +162,16 @@ def test_the_file_of_that_alpha_and_the_nearest_resolution_is_chosen(model, alph
             "with bypass simple and conv10_padding 1; .* use --bypass none --conv10-padding 0, --weights PATH or none",
         ),
         (
+            "alexnet",
+            {"form": "torch", "resolution": 227},
+            "alexnet with resolution 227; there are some with resolution 224; use --resolution 224, --weights PATH or",
+        ),
+        (
+            "resnet",
+            {"depth": 50, "form": "paper"},
+            "resnet with form paper; there are some with form keras, torch; use --form keras, --weights PATH or none",
+        ),
+        (
             "mobilenet_v3_small",
             {"alpha": 0.75, "minimalistic": "off", "padding": "symmetric"},
             "mobilenet_v3_small with padding symmetric; there are some with padding same; use --padding same, ",
@@ -177,6 +200,14 @@ def test_a_variant_that_nobody_trained_is_told_the_nearest(model, options, messa
             None,
         ),
         ("mobilenet_v3_large", {"alpha": 0.75}, "weights_mobilenet_v3_large_224_0.75_float.h5", None),
+        ("alexnet", {"form": "torch"}, "alexnet-owt-7be5be79.pth", 256),
+        ("vgg", {"depth": 11}, "vgg11-8a719046.pth", 256),
+        ("vgg", {"depth": 19}, "vgg19_weights_tf_dim_ordering_tf_kernels.h5", 253),
+        ("resnet", {"depth": 18, "form": "torch"}, "resnet18-f37072fd.pth", 256),
+        ("resnet", {"depth": 101, "form": "torch"}, "resnet101-cd907fc2.pth", 232),
+        ("resnet", {"form": "keras"}, "resnet50_weights_tf_dim_ordering_tf_kernels.h5", 253),
+        ("resnet_v2", {"depth": 152, "form": "keras"}, "resnet152v2_weights_tf_dim_ordering_tf_kernels.h5", None),
+        ("resnext", {}, "resnext50_32x4d-1a0047aa.pth", 232),
     ],
 )
 def test_options_choose_the_file(model, options, name, short_side):
