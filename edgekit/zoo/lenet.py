@@ -58,8 +58,8 @@ def lenet5(*, form: str = "paper", resolution: int = 32, classes: int = 10, seed
     Input (1, resolution, resolution, 1), output (1, classes) probabilities. In the paper's form the scaled hyperbolic
     tangents are sigmoids: tanh(x) = 2 sigmoid(2 x) - 1, and the factors belong to the weights around. Its output units
     measure the distance to a fixed code of +-1 each; the softmax of minus these distances is that of the products with
-    twice the codes, so the codes are a dense layer without bias. They count as parameters (84 a class), beside the
-    60,000 trained ones of the paper. C5 spans what S4 leaves of the input. Source: the paper, section II.B.
+    twice the codes, so they are a dense layer (its bias is what the -1 above adds up to). Its 85 numbers a class count
+    as parameters beside the paper's 60,000 trained ones. C5 spans what S4 leaves of the input. Source: the paper, section II.B.
     """
     b = GraphBuilder(
         graph_name("lenet5", "" if form == "paper" else form, resolution), (1, resolution, resolution, 1), seed=seed
@@ -75,7 +75,7 @@ def _paper(b: GraphBuilder, classes: int) -> str:
     x = b.conv2d(x, 120, b.shape(x)[1:3], padding="valid", bias=True, gain=SIGMOID_GAIN, name="C5")
     x = b.activation(b.reshape(x, (1, 120), name="C5_flat"), "sigmoid", name="C5_sigmoid")
     x = b.activation(b.dense(x, 84, gain=SIGMOID_GAIN, name="F6"), "sigmoid", name="F6_sigmoid")
-    return b.dense(x, classes, bias=False, gain=CODES_GAIN, name="codes")
+    return b.dense(x, classes, gain=CODES_GAIN, name="codes")
 
 
 def _sparse_c3(b: GraphBuilder, x: str) -> str:

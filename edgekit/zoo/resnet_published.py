@@ -5,7 +5,7 @@ from __future__ import annotations
 from edgekit.zoo.registry import Published
 
 _KERAS = "keras.applications, table of its documentation"
-_AUTHORS = "parameters: none; MACs: arXiv:1512.03385, table 1; accuracy: the authors' repository, one crop"
+_AUTHORS = "MACs: arXiv:1512.03385, table 1; accuracy: the authors' repository, one crop"
 _TORCHVISION = "torchvision 0.28, weights IMAGENET1K_V1"
 
 # depth, MACs in M, top-1, top-5
