@@ -59,7 +59,8 @@ def lenet5(*, form: str = "paper", resolution: int = 32, classes: int = 10, seed
     tangents are sigmoids: tanh(x) = 2 sigmoid(2 x) - 1, and the factors belong to the weights around. Its output units
     measure the distance to a fixed code of +-1 each; the softmax of minus these distances is that of the products with
     twice the codes, so they are a dense layer (its bias is what the -1 above adds up to). Its 85 numbers a class count
-    as parameters beside the paper's 60,000 trained ones. C5 spans what S4 leaves of the input. Source: the paper, section II.B.
+    as parameters beside the paper's 60,000 trained ones. C5 spans what S4 leaves of the input.
+    Source: the paper, section II.B.
     """
     b = GraphBuilder(
         graph_name("lenet5", "" if form == "paper" else form, resolution), (1, resolution, resolution, 1), seed=seed

@@ -22,7 +22,7 @@ def test_counts_equal_the_references(model, options, parameters, macs):
 
 
 def test_lenets_counts_are_the_papers():
-    """Section II.B: 60,000 trained parameters, and ten fixed codes of 84 numbers and an offset; today's form has 61,706."""
+    """Section II.B: 60,000 trained parameters, ten fixed codes of 84 and an offset; today's form has 61,706."""
     assert counts("lenet5") == (60_000 + 10 * 85, 326_520)
     assert counts("lenet5", form="modern") == (61_706, 416_520)
 
