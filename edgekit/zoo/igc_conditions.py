@@ -41,8 +41,7 @@ def group_sizes(channels: int, layers: int, kernel: int = 3, first: int | None =
     first: K_1 of the spatial layer (1: depthwise), None to choose it too. The other layers mix at least two channels.
     Raises ModelError where C has no such factors, naming the nearest numbers of layers and channels that work.
     """
-    if layers < 2:
-        raise ModelError(f"an interleaved block has at least 2 layers, not {layers}")
+    check_layers(layers)
     found = min(_factorings(channels, layers, first), key=lambda k: (block_weights(channels, k, kernel), k), default=())
     if found:
         return found
@@ -50,6 +49,12 @@ def group_sizes(channels: int, layers: int, kernel: int = 3, first: int | None =
     fewer = f"give {most} layers at most, or " if most >= 2 else ""
     others = nearest(channels, (c for c in range(2, 2 * channels + 2**layers) if _has_factors(c, layers, first)))
     raise ModelError(f"{channels} channels are no product of {layers - 1} group sizes; {fewer}{others} channels")
+
+
+def check_layers(layers: int) -> None:
+    """Raise ModelError for fewer layers than interleave."""
+    if layers < 2:
+        raise ModelError(f"an interleaved block has at least 2 layers, not {layers}")
 
 
 def layers_at_most(channels: int) -> int:
@@ -66,7 +71,8 @@ def complete_sizes(channels: int, layers: int, size: int) -> tuple[int, ...]:
 
     Raises ModelError where that is no whole number of at least 2, naming the nearest sizes that work.
     """
-    if layers < 3:
+    check_layers(layers)
+    if layers == 2:
         check_complementary(channels, (1, size))
         return (1, size)
     rest, remainder = divmod(channels, size ** (layers - 2))
@@ -84,23 +90,24 @@ def check_complementary(channels: int, sizes: Sequence[int]) -> None:
     product = math.prod(sizes)
     if product != channels:
         works = 2 <= len(sizes) <= layers_at_most(channels)
-        advice = f"{group_sizes(channels, len(sizes))} do not" if works else f"{len(sizes)} layers always do"
+        advice = f"give {group_sizes(channels, len(sizes))}" if works else f"give other than {len(sizes)} layers"
         raise ModelError(
             f"group sizes {tuple(sizes)} break the complementary condition: "
             f"their product is {product}, not {channels}; {advice}"
         )
 
 
-def check_loose(channels: int, groups: Sequence[int], where: str) -> None:
+def check_loose(channels: int, groups: Sequence[int], where: str, others: Sequence[int] = ()) -> None:
     """Raise ModelError unless every number of groups divides the channels, naming the nearest that do.
 
+    others: widths of other layers, which a number that is named divides too.
     With that, the super-channels of one group of the first convolution spread over all groups of the last.
     """
     for count in groups:
         if channels % count:
             raise ModelError(
                 f"{where}: {channels} channels do not divide into {count} groups; "
-                f"nearest that work: {nearest(count, divisors(channels))}"
+                f"nearest that work: {nearest(count, divisors(math.gcd(channels, *others)))}"
             )
 
 

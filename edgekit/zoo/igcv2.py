@@ -17,7 +17,7 @@ from edgekit.graph.ir import Graph
 from edgekit.zoo.cifar import CIFAR, CIFAR_CLASSES, CIFAR_RESOLUTION
 from edgekit.zoo.conv_norm import EPSILON, conv_norm
 from edgekit.zoo.heads import finish_classifier, pooled_dense
-from edgekit.zoo.igc_conditions import complete_sizes, group_sizes
+from edgekit.zoo.igc_conditions import check_layers, complete_sizes, group_sizes
 from edgekit.zoo.igc_published import IGCV2_CIFAR_PUBLISHED, IGCV2_PUBLISHED
 from edgekit.zoo.legal import divisors, nearest
 from edgekit.zoo.naming import graph_name
@@ -140,6 +140,8 @@ def _sizes(variant: str, first: int, width: int, layers: int, k: int) -> tuple[i
     """K_1 ... K_L of a stage of that width in a network whose first stage has `first` channels."""
     if variant == "igcv2":
         return complete_sizes(width, layers or 3, k) if k else group_sizes(width, layers or 3)
+    if layers:
+        check_layers(layers)
     size = k or STAR_SIZE
     if size < 2 or first % size:
         legal = nearest(size, (d for d in divisors(first) if d > 1))

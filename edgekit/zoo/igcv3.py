@@ -5,7 +5,8 @@ Structures: arXiv:1806.00178, table 1, and the authors' networks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 
 from edgekit.data.preprocess import TORCH
@@ -83,6 +84,18 @@ WIDTHS = Option(
 )  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Widths of one block: what it reads, filters per channel and puts out. added: to what it reads."""
+
+    name: str
+    inputs: int
+    middle: int
+    outputs: int
+    stride: int
+    added: bool
+
+
 @register(
     "igcv3",
     paper="arXiv:1806.00178",
@@ -106,46 +119,52 @@ def igcv3(
     where the groups do not divide a width (the loose complementary condition). Source: arXiv:1806.00178, table 1.
     """
     groups = (groups1 or GROUPS[variant], groups2 or GROUPS[variant])
+    blocks = _blocks(variant, alpha, widths)
+    _check_groups(blocks, groups)
     shares = "" if groups == (GROUPS[variant],) * 2 else "g" + "_".join(map(str, groups))
     name = graph_name("igcv3", variant, alpha, shares, "" if widths == "clean" else widths, resolution)
     b = GraphBuilder(name, (1, resolution, resolution, 3), seed=seed)
     x = conv_norm(b, "input", even(STEM * alpha), 3, stride=2, padding=1, activation="relu6", name="stem")
-    for row, (expansion, channels, repeats, stride) in enumerate(ROWS[variant], start=1):
-        for i in range(repeats):
-            name, width = f"row{row}_block{i + 1}", b.channels(x)
-            base = EXPANDED[widths](width, alpha) if i == 0 and row > 1 else width
-            y = _block(b, x, expansion * base, even(channels * alpha), 1 if i else stride, groups, name, added=i > 0)
-            x = b.add(x, y, name=f"{name}_add") if i else y
+    for block in blocks:
+        y = _block(b, x, block, groups)
+        x = b.add(x, y, name=f"{block.name}_add") if block.added else y
     x = conv_norm(b, x, _tail(alpha, widths), 1, activation="relu6", name="tail")
     return finish_classifier(b, pooled_dense(b, x, classes), TORCH, resolution)
 
 
-def _block(
-    b: GraphBuilder,
-    x: str,
-    middle: int,
-    width: int,
-    stride: int,
-    groups: tuple[int, int],
-    name: str,
-    *,
-    added: bool,
-) -> str:
-    """Grouped expansion, permutation, depthwise 3x3 with ReLU6, grouped projection; no activation but that one.
+def _blocks(variant: str, alpha: float, widths: str) -> list[Block]:
+    """All blocks of a network."""
+    blocks, inputs = list[Block](), even(STEM * alpha)
+    for row, (expansion, channels, repeats, stride) in enumerate(ROWS[variant], start=1):
+        for i in range(repeats):
+            base = EXPANDED[widths](inputs, alpha) if i == 0 and row > 1 else inputs
+            outputs = even(channels * alpha)
+            blocks.append(Block(f"row{row}_block{i + 1}", inputs, expansion * base, outputs, 1 if i else stride, i > 0))
+            inputs = outputs
+    return blocks
 
-    added: whether the input is added to what it puts out.
-    """
-    check_loose(b.channels(x), (groups[0],), f"layer {name}_expand")
-    check_loose(middle, groups, f"layer {name}_depthwise")
-    check_loose(width, (groups[1],), f"layer {name}_project")
+
+def _check_groups(blocks: Sequence[Block], groups: tuple[int, int]) -> None:
+    """Raise ModelError where G1 or G2 divides not all widths around its convolutions, naming numbers that do."""
+    first = [w for block in blocks for w in (block.inputs, block.middle)]
+    last = [w for block in blocks for w in (block.middle, block.outputs)]
+    for block in blocks:
+        check_loose(block.inputs, groups[:1], f"layer {block.name}_expand", first)
+        check_loose(block.middle, groups[:1], f"layer {block.name}_depthwise", first)
+        check_loose(block.middle, groups[1:], f"layer {block.name}_depthwise", last)
+        check_loose(block.outputs, groups[1:], f"layer {block.name}_project", last)
+
+
+def _block(b: GraphBuilder, x: str, block: Block, groups: tuple[int, int]) -> str:
+    """Grouped expansion, permutation, depthwise 3x3 with ReLU6, grouped projection; no activation but that one."""
+    name, middle = block.name, block.middle
     x = conv_norm(b, x, middle, 1, groups=groups[0], activation=None, name=f"{name}_expand")
     if 1 < groups[0] < middle:
         x = b.channel_shuffle(x, groups[0], name=f"{name}_permute")
-    x = conv_norm(
-        b, x, middle, 3, stride=stride, padding=1, groups=middle, activation="relu6", name=f"{name}_depthwise"
-    )
-    gain = ADDED_GAIN if added else 1.0
-    return conv_norm(b, x, width, 1, groups=groups[1], activation=None, gain=gain, name=f"{name}_project")
+    layer = f"{name}_depthwise"
+    x = conv_norm(b, x, middle, 3, stride=block.stride, padding=1, groups=middle, activation="relu6", name=layer)
+    gain = ADDED_GAIN if block.added else 1.0
+    return conv_norm(b, x, block.outputs, 1, groups=groups[1], activation=None, gain=gain, name=f"{name}_project")
 
 
 def _tail(alpha: float, widths: str) -> int:

@@ -139,6 +139,8 @@ def test_shortcuts_span_two_blocks_where_shapes_allow():
             {"block_layers": 2},
             r"2 layers with K 8 reach 8 of 64 .* at least 3 layers, or a K of at least 64",
         ),
+        ("igcv2_cifar", {"block_layers": 1}, r"an interleaved block has at least 2 layers, not 1"),
+        ("igcv2_cifar", {"variant": "igcv2", "block_layers": 1, "k": 8}, r"at least 2 layers, not 1"),
         ("igcv2_cifar", {"depth": 21}, r"depth 21 does not fill 3 stages evenly.*nearest: 20 or 23"),
         (
             "igcv2",

@@ -74,8 +74,11 @@ def test_only_the_depthwise_convolution_of_a_block_is_activated():
     [
         ({"groups1": 3}, r"layer row1_block1_expand: 32 channels do not divide into 3 groups; nearest .*: 2 or 4"),
         ({"groups2": 5}, r"layer row1_block1_depthwise: 32 channels do not divide into 5 groups; nearest .*: 4 or 8"),
-        ({"groups1": 32}, r"row2_block1_expand: 16 channels do not divide into 32 groups; nearest that work: 16"),
-        ({"groups1": 4, "alpha": 0.7}, r"row1_block1_expand: 22 channels do not divide into 4 groups; .*: 2 or 11"),
+        ({"groups1": 32}, r"row2_block1_expand: 16 channels do not divide into 32 groups; nearest that work: 8$"),
+        (
+            {"groups1": 4, "alpha": 0.7},
+            r"row1_block1_expand: 22 channels do not divide into 4 groups; nearest that work: 2$",
+        ),
         ({"variant": "x"}, r"option variant is 'x'; choose one of d, w"),
     ],
 )
@@ -91,3 +94,12 @@ def test_random_activations_neither_vanish_nor_explode():
     for node in graph.nodes:
         if node.op == "relu6":
             assert 0.02 < values[node.output].std() < 3, node.name
+
+
+@pytest.mark.parametrize("options", [{"groups1": 3}, {"groups1": 32}, {"groups2": 5}, {"groups1": 4, "alpha": 0.7}])
+def test_proposed_groups_are_legal_in_all_layers(options):
+    with pytest.raises(ModelError, match="nearest that work: ") as refusal:
+        build_model("igcv3", resolution=32, **options)
+    name = next(iter(options))
+    for proposal in str(refusal.value).rpartition(": ")[2].split(" or "):
+        assert build_model("igcv3", resolution=32, **{**options, name: int(proposal)}).outputs
