@@ -72,7 +72,12 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], text: Col
             table.add_column(column, justify="right", overflow="fold", min_width=width)
     for row in cells:
         table.add_row(*row)
-    out.print(table)
+    if out.is_terminal:
+        out.print(table)
+        return
+    with out.capture() as captured:  # a file or the next program gets no blanks up to the width of the table
+        out.print(table)
+    out.print("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
 def size_text(size: int) -> str:

@@ -38,6 +38,8 @@ from edgekit.pipeline.verify import (
 FORMATS = ("tflite", "onnx")
 FUSING_PASSES = ("fuse_activations", "fold_padding")
 """What `fuse=False` leaves out; batch norms are folded all the same, int8 needs it."""
+POOR_COSINE = 0.9
+"""int8 files that agree less than this are written with a warning: trained networks reach 0.99, random ones 0.98."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +127,13 @@ def export_model(request: ExportRequest, reporter: Reporter | None = None) -> Ex
     recorder = _Recorder(reporter or SilentReporter())
     _check_formats(request.formats)
     _check_out(request.out)
-    source = _open_calibration(request, recorder)
+    source = KeptSource(open_source(request.calibration or "synthetic"))
     model = load_model(request.model, recorder)
+    if request.calibration is None and request.precision == "int8":
+        recorder.warn(
+            "calibrated on synthetic images: ranges are only as good as they are. "
+            "Give a hundred real ones with --calibration FOLDER"
+        )
     source_cost = graph_cost(model)
     recorder.step("model", _model_line(model, source_cost))
     imported = _check_import(model, source, request, recorder)
@@ -160,15 +167,6 @@ def _check_out(out: Path) -> None:
     if not nearest.is_dir():
         raise OutputError(f"cannot write to {out}: {nearest} is a file, not a folder; choose another --out")
     require_writable(nearest)
-
-
-def _open_calibration(request: ExportRequest, reporter: Reporter) -> Source:
-    if request.calibration is None and request.precision == "int8":
-        reporter.warn(
-            "calibrated on synthetic images: ranges are only as good as they are. "
-            "Give a hundred real ones with --calibration FOLDER"
-        )
-    return KeptSource(open_source(request.calibration or "synthetic"))
 
 
 def _model_line(graph: Graph, cost: GraphCost) -> str:
@@ -222,9 +220,20 @@ def _verify(
     limit = request.int8.calibration_images
     with reading(source, preprocessing_of(model), limit, "comparing", reporter) as samples:
         verification = verify_files(model, contents, (sample.array for sample in samples), known)
-    if request.precision != "int8":
+    if request.precision == "int8":
+        _warn_of_poor_agreement(verification, reporter)
+    else:
         require_float_agreement(verification, FLOAT_SQNR_DB if request.precision == "float32" else HALF_SQNR_DB)
     return verification
+
+
+def _warn_of_poor_agreement(verification: Verification, reporter: Reporter) -> None:
+    least = min(result.mean_cosine for result in verification.with_float.values())
+    if least < POOR_COSINE:
+        reporter.warn(
+            f"int8 agrees poorly with the float model (cosine {least:.3f}): see that the calibration images are like "
+            "those of the model's use and prepared in its way, or try another --ranges"
+        )
 
 
 def _finish(

@@ -36,6 +36,11 @@ def test_sizes(size: int, text: str) -> None:
     assert size_text(size) == text
 
 
+def test_lines_that_no_terminal_shows_do_not_end_in_blanks(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(["name", "what"], [("a", "x"), ("b", "a much longer text"), ("c", "")], text=("what",))
+    assert capsys.readouterr().out == "name  what\na     x\nb     a much longer text\nc\n"
+
+
 def test_brackets_colons_and_backslashes_are_printed_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
     odd = "[bold]a :smile: [/x] C:\\"
     print_table(["file", odd], [(odd, "1")])

@@ -217,6 +217,26 @@ def test_equalization_and_bias_correction_can_be_left_out(tmp_path: Path) -> Non
     assert (step["equalized_channels"], step["bias_correction"], step["range_method"]) == (0, False, "min-max")
 
 
+@pytest.mark.parametrize(("line", "poor"), [(0.9, False), (0.9999, True)])
+def test_poor_int8_agreement_is_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: float, poor: bool
+) -> None:
+    monkeypatch.setattr("edgekit.pipeline.export_model.POOR_COSINE", line)
+    result = export(tmp_path)
+    assert 0.9 < result.verification.with_float["tflite"].mean_cosine < 0.9999
+    told = [warning for warning in result.warnings if "agrees poorly with the float model (cosine 0.9" in warning]
+    assert len(told) == poor
+    assert json.loads(result.manifest.read_text("utf-8"))["warnings"] == list(result.warnings)
+
+
+def test_a_wrong_option_is_told_before_anything_else(tmp_path: Path) -> None:
+    reporter = SilentReporter()
+    request = ExportRequest(ModelRequest("mobilenet_v2", {"alpha": 0}), "int8", out=tmp_path)
+    with pytest.raises(ModelError, match="option alpha is 0"):
+        export_model(request, reporter)
+    assert reporter.warnings == []
+
+
 def test_at_most_so_many_images_are_used(tmp_path: Path) -> None:
     photos = write_photos(tmp_path / "photos", 7)
     result = export(tmp_path / "out", images=3, calibration=str(photos))
