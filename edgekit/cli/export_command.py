@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,7 +43,7 @@ IO = ("int8", "uint8", "float32")
 @click.option(
     "--io", type=click.Choice(IO), default="int8", show_default=True, help="Inputs and outputs of int8 files."
 )
-@click.option("--no-fuse", is_flag=True, help="Leave activations and padding as ops of their own.")
+@click.option("--no-fuse", is_flag=True, help="Leave activations, padding and channel moves as ops.")
 @click.option("--preprocessing", help="How images are normalized (keras_tf, torch, caffe, unit), for imported files.")
 @click.option("--labels", type=click.Path(path_type=Path), help="Text file with the classes' names, one a line.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path(), show_default=True, help="Output folder.")
@@ -118,6 +119,7 @@ def _document(result: ExportResult, explain: bool) -> dict[str, object]:
     document = {**result.to_json(), "paths": [str(p) for p in (*result.files.values(), result.manifest)]}
     if explain:
         document["passes"] = [asdict(report) for report in result.passes]
+        document["fusion"] = {fmt: asdict(report) for fmt, report in result.fusions.items()}
     return document
 
 
@@ -129,7 +131,15 @@ def _print_passes(result: ExportResult) -> None:
     for report in result.passes:
         for refusal in report.refusals:
             out.print(f"left alone by {report.name}: {refusal}")
+    for fmt, fusion in result.fusions.items():
+        out.print(f"{fmt}: channel moves in the source: {_counts(fusion.before)}; left: {_counts(fusion.after)}")
+        for line in (*fusion.left, *fusion.notes):
+            out.print(f"  {line}")
     out.print()
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {op}" for op, count in counts.items()) or "none"
 
 
 def _print_result(result: ExportResult, seconds: float) -> None:

@@ -155,7 +155,8 @@ def _gather(w: OpWriter) -> None:
 def _channel_shuffle(w: OpWriter) -> None:
     # One Gather: onnxruntime's integer kernels keep channels last, and its Reshape-Transpose-Reshape of uint8 takes
     # many times as long there; in float32 both forms take the same time.
-    indices = w.numbers("indices", shuffle_indices(w.tensor().shape[-1], w.attrs["groups"]).tolist())
+    order = shuffle_indices(w.tensor().shape[-1], w.attrs["groups"], w.attrs["block"])
+    indices = w.numbers("indices", order.tolist())
     w.result("Gather", [w.input(), indices], axis=onnx_axis(w.rank - 1, w.rank))
 
 

@@ -201,16 +201,22 @@ def _write_pad(model: TfliteModel, node: Node) -> None:
 
 
 def _write_channel_shuffle(model: TfliteModel, node: Node) -> None:
-    """RESHAPE to (1, positions, groups, channels / groups), TRANSPOSE, RESHAPE: XNNPACK takes rank 4."""
+    """RESHAPE to (positions, groups, blocks of a group, channels of a block), TRANSPOSE, RESHAPE: of rank 4 at most.
+
+    Without blocks the shape is (1, positions, groups, channels of a group).
+    """
     (source,), (output,) = _ends(model, node)
-    tensor, groups = model.graph.tensor(node.output), node.attrs["groups"]
+    tensor, groups, block = model.graph.tensor(node.output), node.attrs["groups"], node.attrs["block"]
     channels = tensor.shape[-1]
-    apart = (1, tensor.size // channels, groups, channels // groups)
-    swapped = (*apart[:2], apart[3], apart[2])
+    positions, in_group = tensor.size // channels, channels // (groups * block)
+    apart, perm = (1, positions, groups, in_group), (0, 1, 3, 2)
+    if block > 1:
+        apart, perm = (positions, groups, in_group, block), (0, 2, 1, 3)
+    swapped = tuple(apart[axis] for axis in perm)
     grouped = model.between(f"{node.name}/grouped", apart, tensor)
     turned = model.between(f"{node.name}/turned", swapped, tensor)
     model.add("RESHAPE", [source, model.integers(f"{node.name}/apart", apart)], [grouped])
-    model.add("TRANSPOSE", [grouped, model.integers(f"{node.name}/perm", (0, 1, 3, 2))], [turned], "TransposeOptions")
+    model.add("TRANSPOSE", [grouped, model.integers(f"{node.name}/perm", perm)], [turned], "TransposeOptions")
     model.add("RESHAPE", [turned, model.integers(f"{node.name}/together", tensor.shape)], [output])
 
 

@@ -145,15 +145,15 @@ def pad(inputs: Sequence[Array], attrs: Attrs) -> list[Array]:
     return [np.pad(inputs[0], widths, constant_values=attrs["value"])]
 
 
-def shuffle_indices(channels: int, groups: int) -> Array:
-    """Which channel each output channel of a shuffle reads: view (groups, c / groups), transpose, flatten."""
-    indices: Array = np.arange(channels).reshape(groups, channels // groups).T.reshape(-1)
+def shuffle_indices(channels: int, groups: int, block: int = 1) -> Array:
+    """Which channel each output channel of a shuffle reads: view (groups, n, block), swap the first two, flatten."""
+    indices: Array = np.arange(channels).reshape(groups, -1, block).swapaxes(0, 1).reshape(-1)
     return indices
 
 
 def channel_shuffle(inputs: Sequence[Array], attrs: Attrs) -> list[Array]:
-    """Interleave the groups (arXiv:1707.01083, figure 1)."""
-    return [inputs[0][..., shuffle_indices(inputs[0].shape[-1], attrs["groups"])]]
+    """Interleave the groups (arXiv:1707.01083, figure 1), `block` channels at a time."""
+    return [inputs[0][..., shuffle_indices(inputs[0].shape[-1], attrs["groups"], attrs["block"])]]
 
 
 def elementwise(function: Callable[[Array], Array]) -> Kernel:

@@ -205,8 +205,10 @@ def _transpose_shape(shapes: Sequence[Shape], attrs: Attrs) -> list[Shape]:
 
 
 def _shuffle_shape(shapes: Sequence[Shape], attrs: Attrs) -> list[Shape]:
-    if attrs["groups"] < 1 or shapes[0][-1] % attrs["groups"]:
-        raise ShapeError(f"{shapes[0][-1]} channels cannot be shuffled in {attrs['groups']} groups")
+    groups, block = attrs["groups"], attrs["block"]
+    if min(groups, block) < 1 or shapes[0][-1] % (groups * block):
+        blocks = f" of blocks of {block}" if block != 1 else ""
+        raise ShapeError(f"{shapes[0][-1]} channels cannot be shuffled in {groups} groups{blocks}")
     return [shapes[0]]
 
 
@@ -257,7 +259,7 @@ _ROWS = (
     _moves("pad", _pad_shape, kernels.pad, before=Required(tuple), after=Required(tuple), value=0.0),
     _moves("reshape", _reshape_shape, kernels.reshape, shape=Required(tuple)),
     _moves("transpose", _transpose_shape, kernels.transpose, perm=Required(tuple)),
-    _moves("channel_shuffle", _shuffle_shape, kernels.channel_shuffle, groups=Required(int)),
+    _moves("channel_shuffle", _shuffle_shape, kernels.channel_shuffle, groups=Required(int), block=1),
     _moves("identity", _same_shape, kernels.elementwise(lambda x: x)),
     OpSpec("dropout", (1, 1), _same_shape, kernels.elementwise(lambda x: x), {"rate": 0.5}, same_scale=True),
     # Between float and integers, and from one quantization to another; the tensors' QuantParams say which.

@@ -87,7 +87,7 @@ def _gathers_in_order(graph: Graph, node: Node) -> bool:
 
 
 def _shuffles_nothing(graph: Graph, node: Node) -> bool:
-    return node.attrs["groups"] in (1, graph.shape(node.output)[-1])
+    return node.attrs["groups"] in (1, graph.shape(node.output)[-1] // node.attrs["block"])
 
 
 def _pools_one(graph: Graph, node: Node) -> bool:

@@ -18,7 +18,9 @@ from edgekit.errors import ModelError, OutputError
 from edgekit.export.files import require_writable, write_all
 from edgekit.graph.cost import GraphCost, graph_cost
 from edgekit.graph.ir import Array, Graph
+from edgekit.passes.fuse_channels import FusionReport, fuse_channels
 from edgekit.passes.registry import PassReport, apply_passes
+from edgekit.passes.target import DEFAULT_TARGETS
 from edgekit.pipeline.deflate import deflated_size
 from edgekit.pipeline.file_names import Precision, export_stem
 from edgekit.pipeline.model import ModelRequest, load_model, model_file, preprocessing_of
@@ -79,6 +81,7 @@ class ExportResult:
     source_cost: GraphCost
     exported_cost: GraphCost
     passes: tuple[PassReport, ...]
+    fusions: Mapping[str, FusionReport]
     metadata: Mapping[str, Any]
     warnings: tuple[str, ...]
 
@@ -142,17 +145,16 @@ def export_model(request: ExportRequest, reporter: Reporter | None = None) -> Ex
     if request.precision == "int8":
         known = []
         graph = quantize_model(graph, source, request.int8, recorder, known)
-    contents = {fmt: _write(fmt, graph) for fmt in request.formats}
+    graphs, fusions = _fuse(graph, request, recorder)
+    contents = {fmt: _write(fmt, graphs[fmt]) for fmt in request.formats}
     with ThreadPoolExecutor(1) as pool:  # packs while the files run
-        zipped = pool.map(deflated_size, contents.values())
+        packing = pool.map(deflated_size, contents.values())
         verification = _verify(model, contents, source, request, recorder, known)
         warn_of_skipped(source, recorder)
-        cost = graph_cost(graph)
-        sizes = {
-            fmt: FileSizes(len(data), zipped_bytes, cost.weight_bytes, cost.peak_activation_bytes)
-            for (fmt, data), zipped_bytes in zip(contents.items(), zipped, strict=True)
-        }
-    return _finish(request, graph, contents, sizes, verification, imported, (source_cost, cost), reports, recorder)
+        zipped_bytes = dict(zip(contents, packing, strict=True))
+    return _finish(
+        request, graphs, contents, zipped_bytes, verification, imported, source_cost, reports, fusions, recorder
+    )
 
 
 def _check_formats(formats: tuple[str, ...]) -> None:
@@ -199,6 +201,21 @@ def _rewrite(model: Graph, request: ExportRequest, reporter: Reporter) -> tuple[
     return graph, tuple(reports)
 
 
+def _fuse(graph: Graph, request: ExportRequest, reporter: Reporter) -> tuple[dict[str, Graph], dict[str, FusionReport]]:
+    """By format: the graph with its channel moves fused for that runtime, after all scales have been decided."""
+    if not request.fuse:
+        return dict.fromkeys(request.formats, graph), {}
+    both = {fmt: fuse_channels(graph, DEFAULT_TARGETS[fmt]) for fmt in request.formats}
+    for fmt, (_, report) in both.items():
+        if report.changed:
+            reporter.step("fusion", f"{fmt}: {_moves_line(report.before)} -> {_moves_line(report.after)}")
+    return {fmt: fused for fmt, (fused, _) in both.items()}, {fmt: report for fmt, (_, report) in both.items()}
+
+
+def _moves_line(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{op} {count}" for op, count in counts.items()) or "no moves"
+
+
 def _write(fmt: str, graph: Graph) -> bytes:
     if fmt == "tflite":
         from edgekit.export.tflite import tflite_bytes
@@ -238,15 +255,17 @@ def _warn_of_poor_agreement(verification: Verification, reporter: Reporter) -> N
 
 def _finish(
     request: ExportRequest,
-    graph: Graph,
+    graphs: Mapping[str, Graph],
     contents: Mapping[str, bytes],
-    sizes: Mapping[str, FileSizes],
+    zipped_bytes: Mapping[str, int],
     verification: Verification,
     imported: ImportAgreement | None,
-    costs: tuple[GraphCost, GraphCost],
+    source_cost: GraphCost,
     reports: tuple[PassReport, ...],
+    fusions: Mapping[str, FusionReport],
     recorder: _Recorder,
 ) -> ExportResult:
+    graph = graphs[request.formats[0]]
     stem = export_stem(
         graph,
         request.precision,
@@ -254,17 +273,22 @@ def _finish(
         fuse=request.fuse,
         sized=request.model.input_shape is not None,
     )
+    costs = {fmt: graph_cost(graphs[fmt]) for fmt in contents}
     result = ExportResult(
         name=stem,
         files={fmt: request.out / f"{stem}.{fmt}" for fmt in contents},
-        sizes=sizes,
+        sizes={
+            fmt: FileSizes(len(data), zipped_bytes[fmt], costs[fmt].weight_bytes, costs[fmt].peak_activation_bytes)
+            for fmt, data in contents.items()
+        },
         sha256={fmt: hashlib.sha256(data).hexdigest() for fmt, data in contents.items()},
         manifest=request.out / f"{stem}.json",
         verification=verification,
         imported=imported,
-        source_cost=costs[0],
-        exported_cost=costs[1],
+        source_cost=source_cost,
+        exported_cost=costs[request.formats[0]],
         passes=reports,
+        fusions=fusions,
         metadata=graph.metadata,
         warnings=tuple(recorder.warnings),
     )

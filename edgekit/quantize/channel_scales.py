@@ -182,7 +182,9 @@ _RULES: dict[str, Callable[[_Solver, Node], None]] = {
     "split": _pick(_split_indices),
     "slice": _pick(_slice_indices),
     "gather": _pick(_gather_indices),
-    "channel_shuffle": _pick(lambda node, shape: [shuffle_indices(shape[-1], node.attrs["groups"])]),
+    "channel_shuffle": _pick(
+        lambda node, shape: [shuffle_indices(shape[-1], node.attrs["groups"], node.attrs["block"])]
+    ),
     "concat": _concat,
     "pad": _pad,
     **dict.fromkeys(

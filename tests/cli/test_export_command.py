@@ -59,6 +59,7 @@ def test_json_is_the_manifest_with_paths_and_nothing_else_on_standard_output(tmp
     ]
     counts = {row["name"]: row["count"] for row in document.pop("passes")}
     assert counts["fold_batch_norm"] == 52
+    assert [report["changed"] for report in document.pop("fusion").values()] == [False, False]
     assert document == strict_json((tmp_path / f"{STEM}_int8.json").read_text())
     assert "warning" in done.stderr
 

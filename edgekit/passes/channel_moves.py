@@ -1,0 +1,234 @@
+"""Makes tensors whose channels stand in a wished order out of tensors that exist, as cheaply as the target can."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from edgekit.errors import GraphError
+from edgekit.graph import Graph, Node, Tensor
+from edgekit.graph.channels import ChannelMap, IntArray, block_shuffle
+from edgekit.graph.ops import complete_attrs
+from edgekit.passes.target import Target
+
+MOST_PIECES = 128
+"""Slices and concats of more pieces than this are not considered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Channels `start` to `stop` of a tensor."""
+
+    tensor: str
+    start: int
+    stop: int
+
+
+class Mover:
+    """Adds data movement to a graph under construction. `name_of` wishes a name for a mapping's tensor."""
+
+    def __init__(self, graph: Graph, target: Target, name_of: Callable[[ChannelMap], str | None]) -> None:
+        self.graph, self.target, self.name_of = graph, target, name_of
+        self._tensors: dict[str, IntArray] = {}
+        self._where: dict[int, list[tuple[str, int]]] = {}
+        self._made: dict[bytes, str] = {}
+        self.added: list[Node] = []
+
+    def offer(self, name: str, mapping: ChannelMap) -> None:
+        """Tell that tensor `name` exists and holds these channels."""
+        self._tensors[name] = mapping.ids
+        self._made.setdefault(mapping.ids.tobytes(), name)
+        for offset, number in enumerate(mapping.ids.tolist()):
+            self._where.setdefault(number, []).append((name, offset))
+
+    def has(self, mapping: ChannelMap) -> bool:
+        """Whether a tensor with exactly these channels exists."""
+        return mapping.ids.tobytes() in self._made
+
+    def tensor(self, mapping: ChannelMap, wish: str, reason: str = "") -> str:
+        """The name of a tensor that holds exactly these channels; nodes that make it are added where there is none."""
+        made = self._made.get(mapping.ids.tobytes())
+        if made is not None:
+            return made
+        nodes, tensors, holds = self._best(mapping, wish)
+        for tensor in tensors:
+            self.graph.add_tensor(tensor)
+        for node in nodes:
+            self.graph.add_node(node)
+            self.added.append(node)
+        for name, ids in holds:
+            self.offer(name, ChannelMap(ids))
+        return nodes[-1].output
+
+    def _best(self, mapping: ChannelMap, wish: str) -> _Plan:
+        candidates = (self._by_pieces, self._by_shuffle, self._by_gather)
+        plans = [plan for plan in (make(mapping, wish) for make in candidates) if plan is not None]
+        return min(plans, key=self._price)
+
+    def _price(self, plan: _Plan) -> float:
+        scratch = _Scratch(self.graph, {t.name: t for t in plan[1]})
+        return math.fsum(self.target.node_ns(scratch, node) for node in plan[0])
+
+    # -- ways --------------------------------------------------------------------------------------------------------
+
+    def _by_pieces(self, mapping: ChannelMap, wish: str) -> _Plan | None:
+        """Slices of tensors, joined by concats of as many inputs as the target takes."""
+        pieces = self.pieces(mapping.ids)
+        if pieces is None:
+            return None
+        plan = _Draft(self, wish)
+        names: list[tuple[str, IntArray]] = []
+        for piece in pieces:
+            ids = self._tensors[piece.tensor][piece.start : piece.stop]
+            whole = len(ids) == len(self._tensors[piece.tensor])
+            names.append((piece.tensor if whole else plan.slice(piece, ids), ids))
+        plan.join(names)
+        return plan.finish(mapping, self.name_of(mapping))
+
+    def _by_shuffle(self, mapping: ChannelMap, wish: str) -> _Plan | None:
+        found = self._single_source(mapping)
+        if found is None:
+            return None
+        name, positions = found
+        form = block_shuffle(positions) if len(positions) == len(self._tensors[name]) else None
+        if form is None:
+            return None
+        plan = _Draft(self, wish)
+        attrs = {"groups": form[0], "block": form[1]}
+        plan.node("channel_shuffle", (name,), attrs, mapping.ids, "shuffle")
+        return plan.finish(mapping, self.name_of(mapping))
+
+    def _by_gather(self, mapping: ChannelMap, wish: str) -> _Plan | None:
+        """One gather, of one tensor, or of the concat of whole tensors."""
+        plan = _Draft(self, wish)
+        found = self._single_source(mapping)
+        if found is None:
+            owners = list(dict.fromkeys(self._where[n][0][0] for n in np.unique(mapping.ids).tolist()))
+            name, ids = plan.join([(name, self._tensors[name]) for name in owners])
+            first = {number: i for i, number in reversed(list(enumerate(ids.tolist())))}
+            found = name, np.array([first[n] for n in mapping.ids.tolist()])
+        name, positions = found
+        attrs = {"axis": plan.axis(name), "indices": tuple(positions.tolist())}
+        plan.node("gather", (name,), attrs, mapping.ids, "gather")
+        return plan.finish(mapping, self.name_of(mapping))
+
+    def _single_source(self, mapping: ChannelMap) -> tuple[str, IntArray] | None:
+        """A tensor that holds every channel, and where."""
+        common: set[str] | None = None
+        for number in np.unique(mapping.ids).tolist():
+            held = {name for name, _ in self._where[number]}
+            common = held if common is None else common & held
+            if not common:
+                return None
+        if not common:
+            return None
+        name = min(common, key=lambda n: (len(self._tensors[n]), n))
+        first = {number: i for i, number in reversed(list(enumerate(self._tensors[name].tolist())))}
+        return name, np.array([first[n] for n in mapping.ids.tolist()])
+
+    def pieces(self, ids: IntArray) -> list[Piece] | None:
+        """The longest matches, one after another, preferably whole tensors; None where they are too many."""
+        found: list[Piece] = []
+        at = 0
+        while at < len(ids):
+            if len(found) == MOST_PIECES:
+                return None
+            best, rank = None, (0, False)
+            for name, offset in self._where[int(ids[at])]:
+                held = self._tensors[name][offset : offset + len(ids) - at]
+                same = held == ids[at : at + len(held)]
+                length = int(len(held) if same.all() else np.argmin(same))
+                whole = length == len(self._tensors[name])
+                if (length, whole) > rank:
+                    best, rank = Piece(name, offset, offset + length), (length, whole)
+            if best is None:
+                raise GraphError(f"no tensor holds channel {int(ids[at])}")
+            found.append(best)
+            at += rank[0]
+        return found
+
+
+_Plan = tuple[list[Node], list[Tensor], list[tuple[str, IntArray]]]
+"""Nodes, their tensors, and which channels each of those holds."""
+
+
+class _Scratch:
+    """Looks like a graph to the cost model: the graph's tensors and those of a plan."""
+
+    def __init__(self, graph: Graph, more: dict[str, Tensor]) -> None:
+        self._graph, self._more = graph, more
+
+    def tensor(self, name: str) -> Tensor:
+        """A tensor of either."""
+        return self._more[name] if name in self._more else self._graph.tensor(name)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Its shape."""
+        return self.tensor(name).shape
+
+
+class _Draft:
+    """Nodes that are not in the graph yet."""
+
+    def __init__(self, mover: Mover, wish: str) -> None:
+        self.mover, self.wish = mover, wish
+        self.nodes: list[Node] = []
+        self.tensors: dict[str, Tensor] = {}
+        self.holds: list[tuple[str, IntArray]] = []
+
+    def _tensor(self, name: str) -> Tensor:
+        return self.tensors[name] if name in self.tensors else self.mover.graph.tensor(name)
+
+    def axis(self, name: str) -> int:
+        return len(self._tensor(name).shape) - 1
+
+    def node(self, op: str, inputs: tuple[str, ...], attrs: Mapping[str, object], ids: IntArray, label: str) -> str:
+        name, number = f"{self.wish}/{label}", 1
+        while name in self.tensors or name in self.mover.graph.tensors:
+            name, number = f"{self.wish}/{label}_{number}", number + 1
+        like = self._tensor(inputs[0])
+        self.tensors[name] = replace(like, name=name, shape=(*like.shape[:-1], len(ids)), data=None)
+        self.nodes.append(Node(name, op, inputs, (name,), complete_attrs(op, attrs)))
+        self.holds.append((name, ids))
+        return name
+
+    def slice(self, piece: Piece, ids: IntArray) -> str:
+        shape = self._tensor(piece.tensor).shape
+        for name, held in self.holds:
+            if np.array_equal(held, ids):
+                return name
+        zeros = (0,) * (len(shape) - 1)
+        attrs = {
+            "begin": (*zeros, piece.start),
+            "end": (*shape[:-1], piece.stop),
+            "strides": (1,) * len(shape),
+        }
+        return self.node("slice", (piece.tensor,), attrs, ids, "slice")
+
+    def concat(self, parts: list[tuple[str, IntArray]]) -> tuple[str, IntArray]:
+        ids = np.concatenate([i for _, i in parts])
+        names = tuple(n for n, _ in parts)
+        return self.node("concat", names, {"axis": self.axis(names[0])}, ids, "concat"), ids
+
+    def join(self, parts: list[tuple[str, IntArray]]) -> tuple[str, IntArray]:
+        """All parts in one tensor: a tree of concats of as many inputs as the target takes."""
+        while len(parts) > 1:
+            count = -(-len(parts) // self.mover.target.concat_inputs)
+            groups = [parts[i * len(parts) // count : (i + 1) * len(parts) // count] for i in range(count)]
+            parts = [self.concat(group) if len(group) > 1 else group[0] for group in groups]
+        return parts[0]
+
+    def finish(self, mapping: ChannelMap, name: str | None) -> _Plan | None:
+        """The plan; its last tensor bears `name` where one is wished."""
+        if not self.nodes:
+            return None
+        last = self.nodes[-1]
+        if name is not None and name not in self.mover.graph.tensors:
+            tensor = replace(self.tensors.pop(last.output), name=name)
+            self.tensors[name] = tensor
+            self.nodes[-1] = replace(last, name=name, outputs=(name,))
+            self.holds[-1] = (name, self.holds[-1][1])
+        return self.nodes, list(self.tensors.values()), self.holds
