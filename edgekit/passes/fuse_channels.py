@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from edgekit.graph import Graph, validate
-from edgekit.graph.channels import ChannelMap, IntArray
-from edgekit.passes.channel_orders import Orders, choose_orders
+from edgekit.passes.channel_completion import completed
+from edgekit.passes.channel_orders import choose_orders
 from edgekit.passes.channel_program import Program, Step, dense_kernel, read_program
-from edgekit.passes.channel_writer import Written, fill_gaps, write_program
+from edgekit.passes.channel_writer import Written, write_program
 from edgekit.passes.target import Target
 
 MOVES = ("channel_shuffle", "split", "slice", "gather", "concat", "transpose")
@@ -81,7 +81,7 @@ def _variants(program: Program, target: Target) -> list[Written]:
         written = write_program(program, orders, target)
         found.append(written)
         dense = _densified(program, written, target)
-        changed = _completed(dense or program, orders, target) or dense
+        changed = completed(dense or program, orders, target) or dense
         if changed is None:
             break
         program = changed
@@ -136,63 +136,3 @@ def _dense(step: Step) -> Step:
     if step.kernel is None:
         return step
     return replace(step, kind="mix", kernel=dense_kernel(step.kernel, step.groups), groups=1)
-
-
-def _completed(program: Program, orders: Orders, target: Target) -> Program | None:
-    """The program with channelwise steps that compute more channels than are read, where that saves more moves."""
-    readers: dict[str, list[Step]] = {}
-    for step in program.steps:
-        for edge in step.edges:
-            for owner in program.space.owners(edge.map):
-                readers.setdefault(owner, []).append(step)
-    wanted = {}
-    for step in program.steps:
-        after = readers.get(step.root, [])
-        leads_to_mix = bool(after) and all(s.kind == "mix" and not s.exact for s in after)
-        if step.kind == "channelwise" and len(step.edges) == 1 and leads_to_mix:
-            ids = _worth_filling(program, step, after, orders, target)
-            if len(ids) > len(step.select):
-                wanted[step.node.name] = ids
-    return _with_more_channels(program, wanted) if wanted else None
-
-
-def _worth_filling(program: Program, step: Step, after: list[Step], orders: Orders, target: Target) -> IntArray:
-    graph, edge = program.graph, step.edges[0]
-    c = target.coefficients(graph.tensor(step.root).dtype)
-    result = graph.tensor(step.root)
-    sites, size = result.size // result.shape[-1], result.nbytes // result.size
-    each = sites * (c.output + 3 * size * c.byte)
-    for reader in after:
-        kernel = reader.kernel
-        if kernel is not None:
-            each += int(np.prod(graph.shape(reader.root))) * int(np.prod(kernel.shape[:-2])) * c.mac
-    source = graph.tensor(step.node.inputs[0])
-    saved = 2 * (source.size // source.shape[-1]) * c.piece + c.overhead
-    return fill_gaps(program, orders, edge.map.ids, saved, each)
-
-
-def _with_more_channels(program: Program, wanted: dict[str, IntArray]) -> Program:
-    """Renumber: the roots of these steps get the wished input channels; parameters of the first fill the new ones."""
-    fresh = Program(program.graph, notes=program.notes, renaming=program.renaming)
-    translate = np.full(program.space.size, -1)
-
-    def number(name: str, channels: int) -> None:
-        base, count = program.space.base(name), program.space.channels(name)
-        own = fresh.space.add(name, channels)
-        translate[base : base + count] = own.ids[:count]
-
-    for name in program.graph.inputs:
-        number(name, program.space.channels(name))
-    for step in program.steps:
-        moved = replace(step, edges=tuple(replace(e, map=ChannelMap(translate[e.map.ids])) for e in step.edges))
-        if step.node.name in wanted:
-            edge = moved.edges[0]
-            extra = np.setdiff1d(translate[wanted[step.node.name]], edge.map.ids)
-            ids = np.concatenate([edge.map.ids, extra])
-            select = np.concatenate([step.select, np.full(len(extra), step.select[0])])
-            moved = replace(moved, edges=(replace(edge, map=ChannelMap(ids)),), select=select)
-        fresh.steps.append(moved)
-        for name in step.node.outputs:
-            number(name, len(moved.select) if name == step.root else program.space.channels(name))
-    fresh.maps = {name: ChannelMap(translate[m.ids]) for name, m in program.maps.items()}
-    return fresh
