@@ -83,7 +83,9 @@ def _stakes(program: Program, step: Step, mixes: list[Step], target: Target) -> 
         each += result.size // result.shape[-1] * (c.output + 3 * np.dtype(result.dtype).itemsize * c.byte)
     for mix in mixes:
         if mix.kernel is not None:
-            each += graph.tensor(mix.root).size * int(np.prod(mix.kernel.shape[:-2])) * c.mac
+            taps = int(np.prod(mix.kernel.shape[:-2]))
+            row = taps * mix.kernel.shape[-1] * mix.kernel.dtype.itemsize
+            each += graph.tensor(mix.root).size * taps * c.mac + row * c.weight
     return 2 * (source.size // source.shape[-1]) * c.piece + c.overhead, each
 
 

@@ -122,7 +122,8 @@ class _Writer:
         size = self.source.tensor(step.node.inputs[edge.position]).nbytes // max(1, int(np.prod(shape)))
         sites = int(np.prod(shape[:-1]))
         macs = int(np.prod(out)) * int(np.prod(kernel.shape[:-2]))
-        each = macs * c.mac + 2 * sites * size * c.byte
+        row = kernel.nbytes // kernel.shape[-2]
+        each = macs * c.mac + row * c.weight + 2 * sites * size * c.byte
         saved = 2 * sites * c.piece + c.overhead
         return ChannelMap(fill_gaps(self.program, self.orders, demand.ids, saved, each))
 

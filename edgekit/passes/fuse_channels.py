@@ -129,7 +129,7 @@ def _extra_ns(program: Program, step: Step, target: Target) -> float:
         return float("inf")
     c = target.coefficients(program.graph.tensor(step.root).dtype)
     macs = int(np.prod(shape)) * int(np.prod(kernel.shape[:3]))
-    return macs * (step.groups - 1) * c.mac
+    return (step.groups - 1) * (macs * c.mac + kernel.nbytes * c.weight)
 
 
 def _dense(step: Step) -> Step:

@@ -31,7 +31,8 @@ class Coefficients:
 
     element, block: an element or a longer block moved by a transpose. gather: an element moved by a gather, which costs
     gather_overhead besides (where it leaves a delegate, the delegate starts anew behind it). mac: a multiply-add of a
-    convolution or dense layer; depthwise_mac: of a depthwise one. output: an element that a layer makes.
+    convolution or dense layer; depthwise_mac: of a depthwise one. output: an element that a layer makes. weight:
+    a byte of a kernel.
     """
 
     overhead: float
@@ -44,6 +45,7 @@ class Coefficients:
     mac: float
     depthwise_mac: float
     output: float
+    weight: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,8 @@ class Target:
                 spec = op_spec(node.op)
                 macs = spec.macs([graph.shape(n) for n in node.inputs], [result.shape]) if spec.macs else 0
                 each = c.depthwise_mac if node.attrs.get("groups", 1) == activations[0].shape[-1] > 1 else c.mac
-                return c.overhead + macs * each + result.size * c.output
+                weights = graph.tensor(node.inputs[1]).nbytes * c.weight
+                return c.overhead + macs * each + result.size * c.output + weights
             case "slice" | "split":
                 return c.overhead * len(node.outputs) + moved * c.byte + sites * len(node.outputs) * c.piece
             case "concat":
@@ -95,14 +98,14 @@ class Target:
 
 DEFAULT_TFLITE = Target(
     "tflite, default coefficients",
-    float32=Coefficients(300, 0.007, 2.0, 0.22, 2.2, 1.7, 15000, 9.3e-3, 0.012, 0.11),
-    int8=Coefficients(300, 0.007, 2.0, 0.33, 2.2, 1.7, 15000, 1.8e-3, 0.012, 0.10),
+    float32=Coefficients(300, 0.007, 2.0, 0.22, 2.2, 1.7, 15000, 9.3e-3, 0.012, 0.11, 0.05),
+    int8=Coefficients(300, 0.007, 2.0, 0.33, 2.2, 1.7, 15000, 1.8e-3, 0.012, 0.10, 0.05),
     concat_inputs=5,
 )
 DEFAULT_ONNX = Target(
     "onnx, default coefficients",
-    float32=Coefficients(1500, 0.007, 0.5, 0.02, 0.02, 0.02, 1500, 7.8e-3, 0.012, 0.08),
-    int8=Coefficients(1500, 0.012, 0.5, 0.07, 0.07, 0.07, 1500, 0.9e-3, 0.012, 0.36),
+    float32=Coefficients(1500, 0.007, 0.5, 0.02, 0.02, 0.02, 1500, 7.8e-3, 0.012, 0.08, 0.05),
+    int8=Coefficients(1500, 0.012, 0.5, 0.07, 0.07, 0.07, 1500, 0.9e-3, 0.012, 0.36, 0.05),
     concat_inputs=1000,
 )
 DEFAULT_TARGETS = {"tflite": DEFAULT_TFLITE, "onnx": DEFAULT_ONNX}
