@@ -145,7 +145,7 @@ def block_shuffle(order: IntArray) -> tuple[int, int] | None:
         return None
     block = int(breaks[0]) + 1
     step = int(order[block])
-    if size % block or step % block or size % step:
+    if step <= 0 or size % block or step % block or size % step:
         return None
     groups = size // step
     return (groups, block) if np.array_equal(order, shuffle_indices(size, groups, block)) else None

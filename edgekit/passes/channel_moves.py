@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -28,9 +28,15 @@ class Piece:
 
 
 class Mover:
-    """Adds data movement to a graph under construction. `name_of` wishes a name for a mapping's tensor."""
+    """Adds data movement to a graph under construction.
 
-    def __init__(self, graph: Graph, target: Target, name_of: Callable[[ChannelMap], str | None]) -> None:
+    name_of: wishes a name for a mapping's tensor. taken: names that nodes of the finished graph will bear.
+    """
+
+    def __init__(
+        self, graph: Graph, target: Target, name_of: Callable[[ChannelMap], str | None], taken: Collection[str]
+    ) -> None:
+        self.taken = taken
         self.graph, self.target, self.name_of = graph, target, name_of
         self._tensors: dict[str, IntArray] = {}
         self._where: dict[int, list[tuple[str, int]]] = {}
@@ -229,6 +235,7 @@ class _Draft:
         if name is not None and name not in self.mover.graph.tensors:
             tensor = replace(self.tensors.pop(last.output), name=name)
             self.tensors[name] = tensor
-            self.nodes[-1] = replace(last, name=name, outputs=(name,))
+            node = f"{name}/moved" if name in self.mover.taken else name
+            self.nodes[-1] = replace(last, name=node, outputs=(name,))
             self.holds[-1] = (name, self.holds[-1][1])
         return self.nodes, list(self.tensors.values()), self.holds

@@ -38,10 +38,10 @@ class _Writer:
         self.graph.metadata = self.source.copy().metadata
         names = {mapping: name for name, mapping in reversed(program.maps.items()) if self._is_renamed(name)}
         names |= {program.maps[name]: name for name in reversed(self.source.outputs)}
-        self.mover = Mover(self.graph, target, names.get)
+        self.live = _live_steps(program)
+        self.mover = Mover(self.graph, target, names.get, {step.node.name for step in self.live})
         self.wanted_by: dict[str, str] = {}
         self.price_of: dict[tuple[str, int], float] = {}
-        self.live = _live_steps(program)
         self.exact = self._exact_demands()
 
     def _is_renamed(self, name: str) -> bool:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fusion_nets import assert_exact, int8_of, retargeted
+from fusion_nets import assert_exact, feeds_of, int8_of, retargeted
 
 from edgekit.errors import GraphError
 from edgekit.export.onnx import onnx_bytes
 from edgekit.export.tflite import tflite_bytes
 from edgekit.graph import Graph, GraphBuilder
 from edgekit.graph.cost import graph_cost
+from edgekit.graph.interpret import interpret
 from edgekit.graph.text import graph_text
 from edgekit.passes import apply_passes
 from edgekit.passes.fuse_channels import fuse_channels
@@ -55,6 +56,7 @@ def test_zoo_outputs_stay(model, options):
         for target in (DEFAULT_TFLITE, DEFAULT_ONNX):
             fused, _ = fuse_channels(form, target)
             assert_exact(form, fused)
+            assert np.ptp(interpret(form, feeds_of(form))[form.outputs[0]].astype(np.float64)) > 0
             assert target.graph_ns(fused) <= target.graph_ns(form)
 
 
