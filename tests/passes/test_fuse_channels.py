@@ -106,9 +106,6 @@ def test_a_shuffle_between_dense_and_depthwise_layers_vanishes():
     assert [n.op for n in fused.nodes] == ["conv2d", "conv2d", "relu", "conv2d"]
     assert report.after == {}
     assert_exact(graph, fused)
-    assert {"a", "d", "r"}.isdisjoint(fused.tensors) or all(
-        fused.tensor(n).shape == graph.shape(n) for n in ("a", "d", "r") if n in fused.tensors
-    )
 
 
 def test_a_tensor_whose_channels_are_reordered_has_another_name():
