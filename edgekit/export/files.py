@@ -49,18 +49,18 @@ def write_atomically(path: Path, data: bytes) -> None:
 def write_all(files: Mapping[Path, bytes]) -> None:
     """Write every file or none: all are written in full under temporary names before the first one is renamed.
 
-    Raises OutputError as `write_atomically`; new files that were already renamed then are removed again.
+    Raises OutputError as `write_atomically`; new files that were already renamed then, or when the user interrupts, are
+    removed again.
     """
-    with ExitStack() as cleanup:
+    with ExitStack() as cleanup, ExitStack() as undo:
         staged = [(_stage(Path(path), data, cleanup), Path(path)) for path, data in files.items()]
-        fresh: list[Path] = []
         for temporary, path in staged:
-            is_new = not path.exists()
-            _rename(temporary, path, fresh)
-            if is_new:
-                fresh.append(path)
-    for folder in dict.fromkeys(path.parent for _, path in staged):
-        _sync_folder(folder)
+            if not path.exists():
+                undo.callback(_remove, path)  # before the rename: Ctrl-C may come at any moment
+            _rename(temporary, path)
+        for folder in dict.fromkeys(path.parent for _, path in staged):
+            _sync_folder(folder)
+        undo.pop_all()
 
 
 def _stage(path: Path, data: bytes, cleanup: ExitStack) -> Path:
@@ -80,12 +80,10 @@ def _stage(path: Path, data: bytes, cleanup: ExitStack) -> Path:
     return temporary
 
 
-def _rename(temporary: Path, path: Path, fresh: list[Path]) -> None:
+def _rename(temporary: Path, path: Path) -> None:
     try:
         temporary.replace(path)
     except OSError as error:
-        for made in fresh:
-            _remove(made)
         raise _output_error(path, error) from error
 
 

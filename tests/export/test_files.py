@@ -178,3 +178,26 @@ def test_a_folder_that_is_none_cannot_be_written_to(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"a file")
     with pytest.raises(OutputError, match=r"cannot write .*file: a part of the path is a file, not a folder"):
         require_writable(tmp_path / "file")
+
+
+@pytest.mark.parametrize("moment", [1, 2, 3])
+def test_an_interrupt_between_two_files_leaves_neither(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: int
+) -> None:
+    """At the first or the second rename, which has been done by then, or while the folder's names are made durable."""
+    genuine, calls = Path.replace, []
+
+    def interrupted(*args: Any) -> Any:
+        calls.append(args)
+        if len(args) == 2:
+            genuine(*args)
+        if len(calls) == moment:
+            raise KeyboardInterrupt
+        return args[-1]
+
+    monkeypatch.setattr(Path, "replace", interrupted)
+    monkeypatch.setattr("edgekit.export.files._sync_folder", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_all({tmp_path / "a.tflite": b"one", tmp_path / "a.onnx": b"two"})
+    assert len(calls) == moment
+    assert names(tmp_path) == []
