@@ -17,6 +17,7 @@ from edgekit.data.synthetic import SyntheticSource
 from edgekit.errors import EdgekitError
 from edgekit.graph.ir import Array, Graph, Node, Tensor
 from edgekit.importers.onnx import import_onnx
+from edgekit.importers.tflite import import_tflite
 from edgekit.pipeline.original import ImportAgreement, check_import
 from edgekit.pipeline.reporter import SilentReporter
 from edgekit.runtime import Session
@@ -118,6 +119,20 @@ def test_a_file_that_the_runtime_refuses_is_imported_with_a_warning(tmp_path: Pa
     assert done.code == 0, done.err
     assert "net.onnx was imported, but not run itself to check that: " in done.err
     assert json.loads((tmp_path / "out" / "net_fp32.json").read_text())["import"] is None
+
+
+def test_a_tflite_file_is_run_in_its_own_runtime(labelled: Path) -> None:
+    path = labelled / "mobilenet_v2_0.35_96_fp32.tflite"
+    graph, other = import_tflite(path), import_tflite(path)
+    kernel = next(tensor for tensor in other.constants() if len(tensor.shape) == 4)
+    other.set_tensor(kernel.with_data(kernel.array * np.float32(1.05)))
+    pictures = [s.array for s in SyntheticSource(0).samples(PRESETS["keras_tf"].with_size(96, 96), 2)]
+    found = check_import(path, graph, pictures, SilentReporter())
+    assert found is not None
+    assert found.runtime.startswith("litert ")
+    assert found.sqnr_db > 90
+    with pytest.raises(EdgekitError, match=r"fp32.tflite as imported differs from what its own runtime"):
+        check_import(path, other, pictures, SilentReporter())
 
 
 def test_a_file_of_another_name_is_checked_as_onnx(tmp_path: Path) -> None:
