@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from os import PathLike
@@ -69,10 +69,12 @@ def bench_files(
     delegate: Delegate = "xnnpack",
     allow_spinning: bool | None = None,
     clock: Clock = time.perf_counter_ns,
+    started: Callable[[], None] | None = None,
 ) -> list[Latency]:
     """Measure files side by side, in interleaved blocks on pinned processors.
 
     `quick` asks for 10 s and 128 runs a file, otherwise 60 s and 1024; `seconds` and `min_runs` override that.
+    `started` is called when all files are open and the measurement begins.
     Raises DataError for no files or a plan of nothing, and what `Session.open` raises.
     """
     if not paths:
@@ -86,6 +88,8 @@ def bench_files(
                 Session.open(path, runtime=runtime, threads=threads, delegate=delegate, allow_spinning=allow_spinning)
             )
             candidates.append(_first_run(str(path), session, (clock() - start) / _NS_PER_MS, clock))
+        if started is not None:
+            started()
         blocks = run_plan([c.run for c in candidates], plan, clock)
     return [
         _latency(candidate, own, None if own is blocks[0] else blocks[0], plan, threads, cpus)

@@ -24,8 +24,11 @@ def command(files: tuple[str, ...], threads: int, full: bool, seconds: float | N
     from edgekit.cli.console import ConsoleReporter, out, print_json, print_table
 
     duration = seconds if seconds is not None else make_plan(quick=not full, seconds=None, min_runs=None).seconds
-    ConsoleReporter().step("bench", f"at least {duration:g} s a file: leave the machine alone meanwhile")
-    results = bench_files(list(files), threads=threads, quick=not full, seconds=seconds)
+
+    def started() -> None:
+        ConsoleReporter().step("bench", f"at least {duration:g} s a file: leave the machine alone meanwhile")
+
+    results = bench_files(list(files), threads=threads, quick=not full, seconds=seconds, started=started)
     if as_json:
         print_json([result.to_json() for result in results])
         return

@@ -167,6 +167,7 @@ def test_bench_measures_side_by_side(labelled: Path) -> None:
     done = run("bench", files[0], "--seconds", "0.05")
     assert done.out.splitlines()[0].split()[:3] == ["file", "median", "ms"]
     assert "leave the machine alone" in done.err
+    assert "leave the machine alone" not in run("bench", *files, labelled / "missing.onnx").err
 
 
 @pytest.mark.parametrize(
