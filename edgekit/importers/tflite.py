@@ -83,6 +83,8 @@ def _add_inputs(context: TfliteContext, wanted: Sequence[int] | None) -> None:
 
 def _check_input_type(context: TfliteContext, tensor: TfliteTensor) -> None:
     """float32, or pixels (uint8) that a CAST makes float32 at once."""
+    if 0 in tensor.dims:
+        raise ImportFileError(f"has the empty shape {tensor.dims}: edgekit takes none")
     readers = [op for op in context.model.ops if tensor.index in op.inputs]
     pixels = tensor.dtype == "uint8" and all(op.op == "CAST" for op in readers)
     if tensor.is_constant or not (tensor.dtype == "float32" or pixels):
@@ -104,7 +106,7 @@ def _input_shape(tensor: TfliteTensor, wanted: Sequence[int] | None) -> Shape:
     if -1 in dims[1:]:
         raise ImportFileError(f"has open dimensions besides the batch {text}: give {REMEDY}")
     if min(dims[1:]) < 1:
-        raise ImportFileError(f"has the empty shape {text}: edgekit takes none")
+        raise ImportFileError(f"has the shape {text}, which cannot be: the file is damaged")
     return (1, *dims[1:])
 
 
@@ -113,8 +115,8 @@ def _input_shape(tensor: TfliteTensor, wanted: Sequence[int] | None) -> Shape:
 
 def _import_op(context: TfliteContext, op: TfliteOp) -> None:
     model = context.model
-    if not op.outputs or min(op.outputs) < 0:
-        raise ImportFileError(f"{model.source}: a {op.op} has no output: the file is damaged")
+    if not op.inputs or not op.outputs or min(op.outputs) < 0:
+        raise ImportFileError(f"{model.source}: a {op.op} has no input or no output: the file is damaged")
     label = model.tensors[op.outputs[0]].name
     try:
         values = _values(context, op)

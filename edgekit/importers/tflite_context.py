@@ -188,7 +188,7 @@ class TfliteContext:
 
 def clean_name(name: str) -> str:
     """The first name where converters joined several of fused layers with `;`, without PyTorch's module paths."""
-    parts = [part for part in name[:1000].split(";") if part.strip("/ ")]
+    parts = [part for part in name.split(";") if part.strip("/ ")]
     printable = re.sub(r"[^\w\-./:+@ ]", "_", parts[0] if parts else "")
     return clean(re.sub(r"\btorch\.nn\.modules\.(\w+\.)*", "", printable))
 

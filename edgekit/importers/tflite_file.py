@@ -25,7 +25,9 @@ READING_ERRORS = (
 """What flatbuffers and the schema's classes raise over bytes that make no sense."""
 
 MAX_OPERATORS, MAX_TENSORS, MAX_BUFFERS, MAX_METADATA = 10_000, 100_000, 200_000, 1_000
-MAX_ENDS, MAX_RANK, MAX_SCALES, MAX_NAME = 1_000, 8, 1_000_000, 10_000
+MAX_ENDS, MAX_RANK, MAX_SCALES, MAX_NAME = 1_000, 8, 1_000_000, 100_000
+SHOWN_NAME = 300
+"""Converters join the names of all layers that they fuse; the first ones do."""
 
 
 def read_tflite(path_or_bytes: Path | str | bytes) -> TfliteModel:
@@ -128,7 +130,7 @@ class _Reader:
         self._text_bytes += len(text or b"")
         if self._text_bytes > 4 * len(self._data) or len(text or b"") > MAX_NAME:
             raise ImportFileError(f"{DAMAGED} (its names are longer than it): export or copy it again")
-        return (text or b"").decode("utf-8", "backslashreplace")
+        return (text or b"")[:SHOWN_NAME].decode("utf-8", "backslashreplace")
 
     def _tensor(self, index: int, tensor: Any, buffers: list[Any]) -> TfliteTensor:
         dims = self._integers(tensor, "Shape", MAX_RANK)

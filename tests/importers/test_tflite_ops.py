@@ -110,7 +110,7 @@ def test_an_open_batch_makes_the_same_graph() -> None:
     assert (dilated.attrs["dilation"], dilated.attrs["padding"]) == ((2, 2), (2, 2, 2, 2))
 
 
-# -- what the converter does not write by itself ---------------------------------------------------------------------
+# -- what the converter does not write by itself -----------------------------------------------------------------------
 
 X, Y = ["x"], ["y"]
 INT = np.int32

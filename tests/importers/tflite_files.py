@@ -15,7 +15,7 @@ Edit = Callable[[Any], None]
 
 @dataclass(frozen=True)
 class Op:
-    """One operator: tensors by name, None for an input that is left out; options: its table and its fields."""
+    """One operator: tensors by name, None for an input that is left out; options: its table and fields set there."""
 
     op: str
     inputs: Sequence[str | None]

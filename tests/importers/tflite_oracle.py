@@ -48,14 +48,27 @@ def _converted(converter: Any, weights: str) -> bytes:
         return bytes(converter.convert())
 
 
-def randomize_keras(model: Any, seed: int = 0) -> Any:
+RANGES = {"gamma": (0.6, 1.4), "variance": (0.6, 1.4), "moving_variance": (0.6, 1.4)}
+
+
+def randomize_keras(model: Any) -> Any:
     """Give batch norms and biases random values, so that a forgotten or misplaced one shows."""
-    generator = np.random.default_rng(seed)
-    ranges = {"gamma": (0.6, 1.4), "moving_variance": (0.6, 1.4)}
+    generator = np.random.default_rng(0)
     for weight in model.weights:
         if len(weight.shape) == 1:
-            weight.assign(generator.uniform(*ranges.get(weight.name, (-0.5, 0.5)), weight.shape))
+            weight.assign(generator.uniform(*RANGES.get(weight.name, (-0.5, 0.5)), weight.shape))
     return model
+
+
+def randomize(graph: Graph) -> Graph:
+    """The same for a graph of the zoo."""
+    generator = np.random.default_rng(0)
+    for tensor in graph.constants():
+        role = tensor.name.rpartition("/")[2]
+        if role in (*RANGES, "bias", "beta", "mean"):
+            values = generator.uniform(*RANGES.get(role, (-0.5, 0.5)), tensor.shape)
+            graph.set_tensor(tensor.with_data(values.astype(np.float32)))
+    return graph
 
 
 def run_original(data: bytes, values: Sequence[np.ndarray]) -> list[np.ndarray]:
