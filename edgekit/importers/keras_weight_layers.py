@@ -10,7 +10,10 @@ import numpy as np
 
 from edgekit.errors import WeightsError
 from edgekit.graph.ir import Array
-from edgekit.importers.stored import SEPARABLE, SEPARABLE_HALVES, StoredLayer, StoredTensor
+from edgekit.importers.stored import StoredLayer, StoredTensor
+
+SEPARABLE, HALVES = "separable_conv2d", ("depthwise", "pointwise")
+"""Keras's class of separable convolutions; in the zoo two nodes: `<layer>/depthwise` and `<layer>/pointwise`."""
 
 UNNAMED = re.compile(r"(conv2d|depthwise_conv2d|separable_conv2d|batch_normalization|dense)(?:_(\d{1,9}))?")
 """Names that Keras gives to layers that nobody named. It counts on from one model of a session to the next."""
@@ -101,8 +104,7 @@ def _halves(layer: StoredLayer) -> list[StoredLayer]:
         return [layer]
     parts = (layer.tensors[:1], layer.tensors[1:])
     halves = []
-    for half, tensors in zip(SEPARABLE_HALVES, parts, strict=True):
+    for half, tensors in zip(HALVES, parts, strict=True):
         named = tuple(replace(t, role="kernel") if t.role == "pointwise_kernel" else t for t in tensors)
-        kind = f"{SEPARABLE}/{half}" if layer.kind else ""
-        halves.append(StoredLayer(f"{layer.name}/{half}", named, kind, layer.group))
+        halves.append(replace(layer, name=f"{layer.name}/{half}", tensors=named))
     return halves

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import zip_longest
 
 import numpy as np
@@ -19,9 +19,6 @@ ROLES = {
     "batch_norm": ("gamma", "beta", "moving_mean", "moving_variance"),
 }
 """What the inputs of an op after the first are called in Keras, in its order."""
-
-SEPARABLE, SEPARABLE_HALVES = "separable_conv2d", ("depthwise", "pointwise")
-"""Keras's class of separable convolutions; in the zoo two nodes: `<layer>/depthwise` and `<layer>/pointwise`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,18 +70,37 @@ Pair = tuple[Slot, StoredTensor | None]
 
 def target_layers(graph: Graph) -> list[TargetLayer]:
     """The nodes that own weights, in execution order."""
-    targets = [_target(graph, node) for node in graph.nodes if node.op in ROLES]
-    names = {target.name for target in targets}
-    return [_half_of_separable(target, names) for target in targets]
+    return [_target(graph, node) for node in graph.nodes if node.op in ROLES]
 
 
-def pair_layers(targets: Sequence[TargetLayer], layers: Sequence[StoredLayer], where: str) -> tuple[list[Pair], str]:
+def is_chain(graph: Graph) -> bool:
+    """Whether each layer with weights reads what the one before it made, if only in part: then there is one order."""
+    latest: dict[str, int] = {}
+    count = 0
+    for node in graph.nodes:
+        depends = max((latest.get(name, -1) for name in node.inputs), default=-1)
+        if node.op in ROLES:
+            if depends != count - 1:
+                return False
+            depends, count = count, count + 1
+        latest.update(dict.fromkeys(node.outputs, depends))
+    return True
+
+
+def pair_layers(
+    targets: Sequence[TargetLayer], layers: Sequence[StoredLayer], where: str, *, names_only: bool = False
+) -> tuple[list[Pair], str]:
     """Which stored array goes to which constant, and by what the layers were matched: "name", "class" or "order".
 
     By name where the file knows every layer's; else by class, the n-th of each; else by order. `where` names the file.
-    Raises WeightsError where the file is of another architecture.
+    names_only: the file's order tells nothing. Raises WeightsError where the file is of another architecture.
     """
     found, how = _match(targets, layers)
+    if names_only and how != "name":
+        raise WeightsError(
+            f"{where} does not name the layers as this network does, and without names those of its branches cannot be "
+            "told apart; save the weights as .keras, from Keras's network of the same name"
+        )
     pairs = [pair for target, layer in zip(targets, found, strict=True) for pair in _pair_tensors(target, layer)]
     check_pairs(pairs, where)
     _check_nothing_left(targets, found, layers, where)
@@ -144,14 +160,6 @@ def _target(graph: Graph, node: Node) -> TargetLayer:
     keras_shape = (kh, kw, groups, filters // groups)
     slots[0] = Slot(slots[0].constant, "kernel", (keras_shape, (kh, kw, 1, filters)))
     return TargetLayer(node.name, "depthwise_conv2d", tuple(slots))
-
-
-def _half_of_separable(target: TargetLayer, names: Set[str]) -> TargetLayer:
-    """Another class where the layer is half of a separable convolution."""
-    layer, _, half = target.name.rpartition("/")
-    if half in SEPARABLE_HALVES and all(f"{layer}/{part}" in names for part in SEPARABLE_HALVES):
-        return replace(target, kind=f"{SEPARABLE}/{half}")
-    return target
 
 
 def _match(targets: Sequence[TargetLayer], layers: Sequence[StoredLayer]) -> tuple[list[StoredLayer | None], str]:

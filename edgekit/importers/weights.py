@@ -19,7 +19,7 @@ from edgekit.importers.npz_weights import fill_from_npz
 from edgekit.importers.published import CLASSES, choose_weights, published_file
 from edgekit.importers.published_row import PublishedWeights
 from edgekit.importers.safetensors import is_safetensors, open_safetensors
-from edgekit.importers.stored import fill_constants, pair_layers, target_layers
+from edgekit.importers.stored import fill_constants, is_chain, pair_layers, target_layers
 from edgekit.importers.torch_file import is_torch_archive, open_torch_weights
 from edgekit.importers.torch_layouts import Layout
 from edgekit.importers.torch_weights import Fit, fill_from_tensors
@@ -236,6 +236,6 @@ def _fill(graph: Graph, path: Path, *, without_head: bool = False, headless_file
             layers, pixels = without_normalization(layers, str(path))
         if without_head:
             targets, layers = targets[:-1], layers if headless_file else layers[:-1]
-        pairs, matched_by = pair_layers(targets, layers, str(path))
+        pairs, matched_by = pair_layers(targets, layers, str(path), names_only=not is_chain(graph))
         fill_constants(graph, pairs, str(path))
     return Fit(matched_by, None, pixels)
