@@ -22,8 +22,8 @@ FLOAT_SQNR_DB = 60.0
 """A float32 file with a noisier output than this is a failed export; rounding alone gives 100 or more."""
 
 HALF_SQNR_DB = 20.0
-"""The same for a float16 file. Rounding the weights gave 54 dB in SqueezeNet with its trained ones. With random ones, to
-which outputs are more sensitive, 22 networks of the zoo gave 45 to 165 dB, all but igcv3 (26 and 31). At 20 dB the noise
+"""The same for a float16 file. Rounding the weights gave 54 dB in SqueezeNet with its trained ones. With random ones,
+to which outputs are more sensitive, 22 networks of the zoo gave 45 to 165 dB, igcv3 alone 26 and 31. At 20 dB the noise
 is a tenth of the signal; the outputs of other weights give less than 0."""
 
 
