@@ -87,10 +87,28 @@ def _nas(layers: Any, keras: Any) -> Any:
     return keras.Model(entry, layers.Dense(7)(layers.Flatten()(x)))
 
 
-NETWORKS = {"mobile": _mobile, "efficient": _efficient, "nas": _nas}
+def _mobilenet_v2(layers: Any, keras: Any) -> Any:
+    return keras.applications.MobileNetV2(input_shape=(32, 32, 3), alpha=0.35, weights=None, classes=7)
 
 
-@pytest.fixture(scope="session", params=NETWORKS)
+def _mobilenet_v3(layers: Any, keras: Any) -> Any:
+    return keras.applications.MobileNetV3Small(input_shape=(32, 32, 3), alpha=0.5, weights=None, classes=7)
+
+
+NETWORKS = {
+    "mobilenet_v2": _mobilenet_v2,
+    "mobilenet_v3": _mobilenet_v3,
+    "mobile": _mobile,
+    "efficient": _efficient,
+    "nas": _nas,
+}
+
+
+SLOW = ("mobilenet_v2", "mobilenet_v3")
+PARAMS = [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in NETWORKS]
+
+
+@pytest.fixture(scope="session", params=PARAMS)
 def network(request: pytest.FixtureRequest) -> tuple[str, Any]:
     keras = pytest.importorskip("keras")
     keras.utils.set_random_seed(0)
@@ -102,6 +120,8 @@ def test_keras_networks_equal_the_runtime(network: tuple[str, Any]) -> None:
     graph = check_import(convert_keras(model), pixels=name != "nas")
     found = Counter(ops(graph))
     assert not {"transpose", "gather"} & set(found)
+    if name == "mobilenet_v3":
+        assert (found["hard_swish"], found["hard_sigmoid"]) == (19, 9)
     if name == "mobile":
         assert (found["hard_swish"], found["hard_sigmoid"], found["relu6"]) == (3, 2, 2)
     if name == "efficient":

@@ -235,6 +235,44 @@ def test_other_moves_stay_or_become_a_gather() -> None:
     assert ops(check_import(tflite_file(moves, shapes, shape=(1, 4, 4, 8)))) == ["transpose", "reshape"]
 
 
+TO_NHWC, TO_NCHW = ints(0, 2, 3, 1), ints(0, 3, 1, 2)
+TORCH_NET = [
+    Op("TRANSPOSE", ["x", "nhwc"], ["image"]),
+    Op("CONV_2D", ["image", "k", "b"], ["conv"], "Conv2DOptions", {**CONV, "padding": 1}),
+    Op("TRANSPOSE", ["conv", "nchw"], ["planes"]),
+    Op("RESHAPE", ["planes", "apart"], ["groups"]),
+    Op("TRANSPOSE", ["groups", "swap"], ["swapped"]),
+    Op("RESHAPE", ["swapped", "together"], ["shuffled"]),
+    Op("TRANSPOSE", ["shuffled", "nhwc"], ["back"]),
+    Op("RELU", ["back"], ["relu"]),
+    Op("TRANSPOSE", ["relu", "nchw"], ["last"]),
+    Op("MEAN", ["last", "axes"], ["y"], "ReducerOptions", {"keepDims": False}),
+]
+TORCH_CONSTANTS = {
+    "nhwc": TO_NHWC,
+    "nchw": TO_NCHW,
+    "k": kernel(6, 2, 2, 3),
+    "b": kernel(6),
+    "apart": ints(1, 2, 3, 3, 4),
+    "swap": ints(0, 2, 1, 3, 4),
+    "together": ints(1, 6, 3, 4),
+    "axes": ints(2, 3),
+}
+
+
+def test_networks_from_pytorch_become_nhwc_throughout() -> None:
+    """As PyTorch's converter writes them: NCHW at the ends and wherever the module moves data."""
+    graph = check_import(tflite_file(TORCH_NET, TORCH_CONSTANTS, shape=(1, 3, 4, 5)), nchw_input=True)
+    assert graph.shape("x") == (1, 4, 5, 3)
+    assert ops(graph) == ["conv2d", "channel_shuffle", "relu", "global_avg_pool"]
+
+
+def test_an_nchw_input_that_is_read_as_it_is_stays() -> None:
+    both = [Op("TRANSPOSE", ["x", "nhwc"], ["y"]), Op("RELU", ["x"], ["z"])]
+    graph = check_import(tflite_file(both, {"nhwc": TO_NHWC}, shape=(1, 3, 4, 5), outputs=("y", "z")))
+    assert graph.shape("x") == (1, 3, 4, 5)
+
+
 def test_a_batch_of_eight_becomes_one() -> None:
     chain = [
         Op("SLICE", ["x", "b", "s"], ["c"], "SliceOptions"),
