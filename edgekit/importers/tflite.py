@@ -15,7 +15,7 @@ from edgekit import __version__
 from edgekit.errors import GraphError, ImportFileError, UnsupportedOpError
 from edgekit.graph.ir import Graph
 from edgekit.graph.validate import check_finite, validate
-from edgekit.importers.tflite_context import Spread, TfliteContext, Value
+from edgekit.importers.tflite_context import TfliteContext, Value
 from edgekit.importers.tflite_file import read_tflite
 from edgekit.importers.tflite_fold import FOLDS, fold
 from edgekit.importers.tflite_metadata import read_metadata
@@ -171,7 +171,7 @@ def _output(context: TfliteContext, index: int) -> str:
     value = context.values.get(index)
     if value is None:
         raise ImportFileError(f"{source}: output {name!r} is made by no operator")
-    if not isinstance(value, str) or isinstance(value, Spread):
+    if not isinstance(value, str):
         raise ImportFileError(f"{source}: output {name!r} does not depend on the input")
     if not 1 <= len(context.shape(value)) <= 4:
         shape = context.shape(value)

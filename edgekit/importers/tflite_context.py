@@ -16,10 +16,12 @@ from edgekit.graph.ops import complete_attrs, infer_shapes
 from edgekit.importers.onnx_names import clean
 from edgekit.importers.tflite_model import TfliteModel, TfliteOp
 from edgekit.importers.tflite_options import ACTIVATION
-from edgekit.importers.tflite_shapes import MAX_ELEMENTS, Shape, bounded, whole_numbers
+from edgekit.importers.tflite_shapes import Shape, bounded, whole_numbers
 
 ACTIVATIONS: Mapping[int, tuple[str, ...]] = {0: (), 1: ("relu",), 3: ("relu6",)}
 """Fused activations by the schema's numbers."""
+FREE_ELEMENTS, ELEMENTS_PER_BYTE = 2**22, 4
+"""An int8 weight is a byte of the file, is computed once or twice, and copied once."""
 REFUSED_ACTIVATIONS = {2: "RELU_N1_TO_1", 4: "TANH", 5: "SIGN_BIT"}
 
 
@@ -86,10 +88,11 @@ class TfliteContext:
         return self.values[index]
 
     def counted(self, value: Array) -> Array:
-        """A constant that had to be computed: all of them together are bounded."""
+        """A constant that had to be computed or copied: all of them together are a few times the file at most."""
         self._computed += value.size
-        if self._computed > MAX_ELEMENTS:
-            raise ImportFileError(f"the file asks for constants of more than {MAX_ELEMENTS} elements in all")
+        limit = FREE_ELEMENTS + ELEMENTS_PER_BYTE * len(self.model.data)
+        if self._computed > limit:
+            raise ImportFileError(f"makes constants of more than {limit} elements out of {len(self.model.data)} bytes")
         return value
 
     def activation(self, op: TfliteOp, index: int = 0, rank: int | None = None) -> str:

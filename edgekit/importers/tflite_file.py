@@ -24,7 +24,8 @@ READING_ERRORS = (
 )
 """What flatbuffers and the schema's classes raise over bytes that make no sense."""
 
-MAX_OPERATORS, MAX_TENSORS, MAX_BUFFERS, MAX_METADATA = 10_000, 100_000, 200_000, 1_000
+MAX_OPERATORS, MAX_TENSORS, MAX_BUFFERS, MAX_METADATA = 5_000, 100_000, 200_000, 1_000
+"""Several times what the largest classifiers have; the search for patterns takes seconds for so many operators."""
 MAX_ENDS, MAX_RANK, MAX_SCALES, MAX_NAME = 1_000, 8, 1_000_000, 100_000
 SHOWN_NAME = 300
 """Converters join the names of all layers that they fuse; the first ones do."""

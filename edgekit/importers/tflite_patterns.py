@@ -13,6 +13,8 @@ from edgekit.importers.onnx_patterns import recognise_patterns
 from edgekit.importers.onnx_view import NHWC_OF_NCHW, View, last_axis_permutation, split_factors
 
 MOVES = ("reshape", "transpose")
+LONGEST_CHAIN = 16
+"""A shuffle between layouts takes five moves."""
 
 
 def recognise_tflite_patterns(graph: Graph) -> int:
@@ -78,7 +80,10 @@ def _moves(graph: Graph, node: Node) -> bool:
     if node.op not in MOVES or not is_read:
         return False
     chain = [node]
-    while (before := graph.producer(chain[0].inputs[0])) is not None and before.op in MOVES:
+    while len(chain) < LONGEST_CHAIN:
+        before = graph.producer(chain[0].inputs[0])
+        if before is None or before.op not in MOVES:
+            break
         chain.insert(0, before)
     source = chain[0].inputs[0]
     view = _view_of(graph, source, chain) if len(chain) > 1 else None

@@ -11,12 +11,12 @@ from edgekit.importers.tflite_model import TfliteOp
 
 Shape = tuple[int, ...]
 
-MAX_ELEMENTS = 2**28
-"""A few bytes of a file can ask for a tensor of any size; no network for a device has one of a gigabyte."""
+MAX_ELEMENTS = 2**26
+"""A few bytes of a file can ask for a tensor of any size; no network for a device makes one of this size."""
 
 
 def bounded(shape: Sequence[int]) -> Shape:
-    """The shape. Raises ImportFileError for a tensor of a gigabyte or more."""
+    """The shape. Raises ImportFileError for a tensor of more than MAX_ELEMENTS."""
     if math.prod(shape) > MAX_ELEMENTS:
         raise ImportFileError(f"makes a tensor of shape {tuple(shape)}: edgekit takes up to {MAX_ELEMENTS} elements")
     return tuple(shape)
@@ -26,7 +26,7 @@ def whole_numbers(value: Array) -> tuple[int, ...]:
     """A constant as ints. Raises ImportFileError for other kinds."""
     if value.dtype.kind not in "iu":
         raise ImportFileError(f"needs integers, got {value.dtype}")
-    if value.size > MAX_ELEMENTS // 2**8:
+    if value.size > MAX_ELEMENTS // 2**6:
         raise ImportFileError(f"lists {value.size} integers: that is no list of axes, sizes or channels")
     return tuple(int(v) for v in value.reshape(-1))
 
