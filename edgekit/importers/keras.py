@@ -140,23 +140,17 @@ def _run_model(context: KerasContext, model: KerasModel, given: Sequence[Value],
     values: dict[tuple[str, int], list[Value]] = {
         (ref.layer, 0): [value] for ref, value in zip(model.inputs, given, strict=True)
     }
-    first = {layer.name: layer.first_call for layer in model.layers}
 
-    def resolve(value: Any) -> Any:
-        if isinstance(value, Ref):
-            outputs = values.get((value.layer, value.call - first.get(value.layer, 0)), [])
-            if value.output >= len(outputs):
-                raise ImportFileError(f"{context.source.label}: reads {value.layer!r}, which does not give that")
-            return outputs[value.output]
-        if isinstance(value, list | tuple):
-            return [resolve(item) for item in value]
-        return {key: resolve(item) for key, item in value.items()} if isinstance(value, dict) else value
+    def value_of(ref: Ref) -> Value:
+        outputs = values.get((ref.layer, ref.call), [])
+        if ref.output >= len(outputs):
+            raise ImportFileError(f"{context.source.label}: reads {ref.layer!r}, which does not give that")
+        return outputs[ref.output]
 
     for layer, number in _in_order(model, context.source.label):
-        call = layer.calls[number]
-        resolved = Call(tuple(resolve(call.args)), resolve(dict(call.kwargs)))
-        values[layer.name, number] = _run_layer(context, layer, resolved, (*around, layer.name))
-    return [resolve(ref) for ref in model.outputs]
+        call = layer.calls[number].mapped(value_of)
+        values[layer.name, number] = _run_layer(context, layer, call, (*around, layer.name))
+    return [value_of(ref) for ref in model.outputs]
 
 
 def _run_layer(context: KerasContext, layer: KerasLayer, call: Call, address: Address) -> list[Value]:
@@ -179,7 +173,7 @@ def _run_layer(context: KerasContext, layer: KerasLayer, call: Call, address: Ad
 def _in_order(model: KerasModel, label: str) -> Iterator[Step]:
     """All calls, each after those that it reads, otherwise in the file's order. Raises ImportFileError for a ring."""
     steps = [(layer, number) for layer in model.layers for number in range(len(layer.calls))]
-    place = {(layer.name, number + layer.first_call): i for i, (layer, number) in enumerate(steps)}
+    place = {(layer.name, number): i for i, (layer, number) in enumerate(steps)}
     reads = [{place[r.layer, r.call] for r in s[0].calls[s[1]].refs() if (r.layer, r.call) in place} for s in steps]
     readers: dict[int, list[int]] = {}
     for i, needed in enumerate(reads):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +19,10 @@ class Ref:
     call: int
     output: int
 
+    def shifted(self, shifts: Mapping[str, int]) -> Ref:
+        """The reference with calls counted from that many later, for the layers named."""
+        return Ref(self.layer, max(self.call - shifts.get(self.layer, 0), 0), self.output)
+
 
 @dataclass(frozen=True, slots=True)
 class Call:
@@ -31,6 +35,14 @@ class Call:
         """All references, in order."""
         return find_refs((self.args, dict(self.kwargs)))
 
+    def shifted(self, shifts: Mapping[str, int]) -> Call:
+        """The call with all its references shifted."""
+        return self.mapped(lambda ref: ref.shifted(shifts))
+
+    def mapped(self, change: Callable[[Ref], Any]) -> Call:
+        """The call with something else for each reference."""
+        return Call(tuple(_mapped(value, change) for value in self.args), _mapped(dict(self.kwargs), change))
+
 
 def is_int(value: Any) -> bool:
     """Whether a value is a whole number, and not true or false."""
@@ -41,6 +53,14 @@ def short(value: Any) -> str:
     """A value for a message, cut where it is long."""
     text = " ".join(repr(value).split())
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _mapped(value: Any, change: Callable[[Ref], Any]) -> Any:
+    if isinstance(value, Ref):
+        return change(value)
+    if isinstance(value, list | tuple):
+        return [_mapped(item, change) for item in value]
+    return {key: _mapped(item, change) for key, item in value.items()} if isinstance(value, dict) else value
 
 
 def find_refs(value: Any) -> Iterator[Ref]:

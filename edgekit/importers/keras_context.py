@@ -64,8 +64,7 @@ class KerasContext(ViewPlacer):
 
     def make(self, op: str, inputs: Sequence[str], attrs: Mapping[str, Any] | None = None, suffix: str = "") -> View:
         """Add a node called after the layer, with a suffix if it is not the layer itself."""
-        name = self.unique(f"{self.layer}/{suffix}" if suffix else self.layer)
-        return self.view(self.emit(op, inputs, attrs, name))
+        return self.view(self.emit(op, inputs, attrs, self.unique(self.named(suffix))))
 
     def emit(self, op: str, inputs: Sequence[str], attrs: Mapping[str, Any] | None = None, name: str = "") -> str:
         """Add a node of the graph; returns its output. Raises ImportFileError for one larger than any device."""
@@ -73,28 +72,32 @@ class KerasContext(ViewPlacer):
 
     def make_many(self, op: str, x: View, attrs: Mapping[str, Any], count: int) -> list[View]:
         """Add a node with several outputs."""
-        name = self.unique()
+        tensor, name = self.tensor(x), self.unique()
         outputs = [f"{name}/{i}" for i in range(count)]
-        return [self.view(t) for t in self.builder.op_many(op, [self.tensor(x)], attrs, outputs, name=name)]
+        return [self.view(t) for t in self.builder.op_many(op, [tensor], attrs, outputs, name=name)]
 
-    def reshape(self, view: View, shape: Sequence[int]) -> View:
+    def named(self, suffix: str = "") -> str:
+        """The layer's name, with a suffix for a node that is not the layer itself."""
+        return f"{self.layer}/{suffix}" if suffix else self.layer
+
+    def reshape(self, view: View, shape: Sequence[int], suffix: str = "") -> View:
         """The same elements in another shape, which must be of the same size; nothing moves yet."""
         reshaped = view.reshape(tuple(shape))
         if reshaped is None:  # transposed in a way that this shape cuts across
             reshaped = self.view(self.tensor(view)).reshape(tuple(shape))
         assert reshaped is not None
-        return reshaped.named(self.layer)
+        return reshaped.named(self.named(suffix))
 
     def with_constant(self, op: str, x: View, constant: Array, suffix: str = "") -> View:
         """add or mul with a constant that broadcasts, as float32."""
         constant = np.asarray(constant, np.float32)
         if constant.ndim > x.rank:
-            x = self.reshape(x, (1,) * (constant.ndim - x.rank) + x.shape)
+            x = self.reshape(x, (1,) * (constant.ndim - x.rank) + x.shape, "reshape")
         while constant.ndim > 1 and constant.shape[0] == 1:
             constant = constant[0]
-        name = self.unique(f"{self.layer}/{suffix}" if suffix else self.layer)
+        tensor, name = self.tensor(x), self.unique(self.named(suffix))
         value = self.add_constant(f"{name}/constant", constant.reshape(constant.shape or (1,)))
-        return self.view(self.emit(op, [self.tensor(x), value], name=name))
+        return self.view(self.emit(op, [tensor, value], name=name))
 
     def add_input(self, name: str, shape: Shape) -> View:
         """Make a graph input."""

@@ -24,8 +24,8 @@ KERAS_EPSILON = 1e-7
 def _convolution(
     context: KerasContext, x: View, kernel: Array, bias: Array | None, attrs: dict[str, Any], suffix: str = ""
 ) -> View:
-    name = context.unique(f"{context.layer}/{suffix}" if suffix else context.layer)
-    inputs = [context.image(x), context.add_constant(f"{name}/kernel", kernel)]
+    tensor, name = context.image(x), context.unique(context.named(suffix))
+    inputs = [tensor, context.add_constant(f"{name}/kernel", kernel)]
     if bias is not None:
         inputs.append(context.add_constant(f"{name}/bias", bias))
     return context.view(context.emit("conv2d", inputs, attrs, name))
@@ -105,11 +105,11 @@ def dense(context: KerasContext, layer: KerasLayer, call: Call) -> Value:
         raise ImportFileError(f"works on a tensor {x.shape}: it must be vectors (N, F)")
     kernel, bias = _kernel_and_bias(context, layer, {"kernel": (x.shape[-1], units)}, units)
     if x.rank != 2:
-        rows = x if x.rank == 4 else context.reshape(x, (x.shape[0], 1, math.prod(x.shape[1:-1]), x.shape[-1]))
+        rows = x if x.rank == 4 else context.reshape(x, (x.shape[0], 1, math.prod(x.shape[1:-1]), x.shape[-1]), "rows")
         y = _convolution(context, rows, kernel.reshape(1, 1, *kernel.shape), bias, {})
-        return fused(context, layer, y if x.rank == 4 else context.reshape(y, (*x.shape[:-1], units)))
-    name = context.unique()
-    inputs = [context.tensor(x), context.add_constant(f"{name}/kernel", kernel)]
+        return fused(context, layer, y if x.rank == 4 else context.reshape(y, (*x.shape[:-1], units), "reshape"))
+    tensor, name = context.tensor(x), context.unique()
+    inputs = [tensor, context.add_constant(f"{name}/kernel", kernel)]
     if bias is not None:
         inputs.append(context.add_constant(f"{name}/bias", bias))
     return fused(context, layer, context.view(context.emit("dense", inputs, name=name)))
@@ -128,7 +128,7 @@ def batch_normalization(context: KerasContext, layer: KerasLayer, call: Call) ->
     arrays = dict(zip(roles, context.weights(dict.fromkeys(roles, channels)), strict=True))
     arrays.setdefault("gamma", np.ones(channels, np.float32))
     arrays.setdefault("beta", np.zeros(channels, np.float32))
-    name = context.unique()
+    tensor, name = context.tensor(x), context.unique()
     statistics = [
         context.add_constant(f"{name}/{key}", arrays[role])
         for key, role in zip(
@@ -136,7 +136,7 @@ def batch_normalization(context: KerasContext, layer: KerasLayer, call: Call) ->
         )
     ]
     attrs = {"epsilon": layer.number("epsilon", 1e-3)}
-    return context.view(context.emit("batch_norm", [context.tensor(x), *statistics], attrs, name))
+    return context.view(context.emit("batch_norm", [tensor, *statistics], attrs, name))
 
 
 # -- numbers of images -------------------------------------------------------------------------------------------------

@@ -55,7 +55,7 @@ def scaled_sum(context: KerasContext, layer: KerasLayer, call: Call) -> Value:
 def _raised(context: KerasContext, x: View, rank: int) -> View:
     """Keras's merging layers put axes of size 1 behind the batch, not before it."""
     missing = rank - x.rank
-    return context.reshape(x, (x.shape[0], *(1,) * missing, *x.shape[1:])) if missing > 0 else x
+    return context.reshape(x, (x.shape[0], *(1,) * missing, *x.shape[1:]), "reshape") if missing > 0 else x
 
 
 # -- operations --------------------------------------------------------------------------------------------------------
@@ -124,7 +124,7 @@ def _from_constant(context: KerasContext, op: str, constant: Array, x: View) -> 
 def _with_view(context: KerasContext, op: str, left: View, right: View, suffix: str = "") -> View:
     rank = max(left.rank, right.rank)
     tensors = [
-        context.tensor(x if x.rank == rank else context.reshape(x, (1,) * (rank - x.rank) + x.shape))
+        context.tensor(x if x.rank == rank else context.reshape(x, (1,) * (rank - x.rank) + x.shape, "reshape"))
         for x in (left, right)
     ]
     return context.make(op, tensors, suffix=suffix)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
@@ -24,7 +24,6 @@ SUBCLASSED = (
 class KerasLayer:
     """One layer or operation. kind: its class; module: where the class lives, if the file says; own: the user's class.
 
-    first_call: the number that references give the first call: Keras counts one from before for a model inside a model.
     model: the model inside, if the layer is one. The getters raise ImportFileError for settings of another kind.
     """
 
@@ -34,16 +33,15 @@ class KerasLayer:
     own: bool
     config: Mapping[str, Any]
     calls: tuple[Call, ...] = ()
-    first_call: int = 0
     model: KerasModel | None = None
 
     @property
     def is_operation(self) -> bool:
         """Whether it is a function of keras.ops rather than a layer: some classes of both have the same name.
 
-        Keras 3's HDF5 files name no module, but only layers have the setting `trainable`.
+        Keras 3's HDF5 files name no module, but only layers have these settings there.
         """
-        return ".ops." in self.module or not (self.module or "trainable" in self.config)
+        return ".ops." in self.module or not (self.module or {"trainable", "dtype"} & set(self.config))
 
     def flag(self, key: str, default: bool) -> bool:
         """A setting that is true or false."""
@@ -131,7 +129,12 @@ def parse_model(entry: Any, depth: int = 0) -> KerasModel:
     inputs, outputs = tuple(read_refs(config.get("input_layers"))), tuple(read_refs(config["output_layers"]))
     if not outputs:
         raise ImportFileError("has no outputs")
-    return KerasModel(name, tuple(_with_first_calls(layers, outputs)), inputs, outputs)
+    if not _is_modern(config["layers"]):
+        shifts = _shifts(layers, outputs)
+        layers = [replace(layer, calls=tuple(call.shifted(shifts) for call in layer.calls)) for layer in layers]
+    else:  # Keras 3 counts in outputs what it does not count in calls
+        shifts = {x.name: 1 for x in layers if x.model is not None and "output_layers" in x.config}
+    return KerasModel(name, tuple(layers), inputs, tuple(ref.shifted(shifts) for ref in outputs))
 
 
 def _entry_name(entry: Any) -> str:
@@ -183,11 +186,20 @@ def _sequential(name: str, layers: Sequence[KerasLayer], config: Mapping[str, An
     return KerasModel(name, tuple(chain), (Ref(chain[0].name, 0, 0),), (Ref(chain[-1].name, 0, 0),))
 
 
-def _with_first_calls(layers: Sequence[KerasLayer], outputs: Sequence[Ref]) -> Iterator[KerasLayer]:
-    """Models inside count their own construction as call 0 in most versions: then a reference beyond the last tells."""
+def _is_modern(entries: Sequence[Any]) -> bool:
+    """Whether the calls are written as Keras 3 does it."""
+    return any(
+        isinstance(call, dict) and "args" in call for entry in entries for call in entry.get("inbound_nodes") or ()
+    )
+
+
+def _shifts(layers: Sequence[KerasLayer], outputs: Sequence[Ref]) -> dict[str, int]:
+    """By how much references count too far, for models inside.
+
+    Keras 2 calls a model that is made of an input once by itself, before anybody else does, and in most versions counts
+    that call: a reference beyond the last one tells.
+    """
     last: dict[str, int] = {}
     for ref in [*outputs, *(ref for layer in layers for call in layer.calls for ref in call.refs())]:
         last[ref.layer] = max(last.get(ref.layer, 0), ref.call)
-    for layer in layers:
-        counted = layer.model is not None and last.get(layer.name, 0) == len(layer.calls)
-        yield replace(layer, first_call=1) if counted and layer.calls else layer
+    return {x.name: 1 for x in layers if x.model is not None and x.calls and last.get(x.name) == len(x.calls)}

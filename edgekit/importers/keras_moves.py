@@ -159,9 +159,9 @@ def _picked(context: KerasContext, x: View, axis: int, indices: Any) -> View:
     chosen = as_ints(indices, "list of indices")
     if axis == 0 or not chosen or not all(-size <= i < size for i in chosen):
         raise ImportFileError(f"its indices {short(list(chosen))} do not fit axis {axis} of {x.shape}")
-    attrs = {"axis": axis, "indices": tuple(i % size for i in chosen)}
-    y = context.make("gather", [context.tensor(x)], attrs)
-    return y if indices.ndim else context.reshape(y, (*x.shape[:axis], *x.shape[axis + 1 :]))
+    tensor = context.tensor(x)
+    y = context.view(context.pick(tensor, axis, [i % size for i in chosen], context.unique()))
+    return y if indices.ndim else context.reshape(y, (*x.shape[:axis], *x.shape[axis + 1 :]), "reshape")
 
 
 def get_item(context: KerasContext, layer: KerasLayer, call: Call) -> Value:
@@ -186,7 +186,7 @@ def get_item(context: KerasContext, layer: KerasLayer, call: Call) -> Value:
     if (begin, end, strides) != ([0] * x.rank, list(x.shape), [1] * x.rank):
         attrs = {"begin": tuple(begin), "end": tuple(end), "strides": tuple(strides)}
         x = context.make("slice", [context.tensor(x)], attrs)
-    return context.reshape(x, shape) if tuple(shape) != x.shape else x
+    return context.reshape(x, shape, "reshape") if tuple(shape) != x.shape else x
 
 
 def _keys_of_axes(keys: list[Any], x: View) -> list[tuple[int | None, Any]]:

@@ -51,7 +51,7 @@ OPERATIONS: Mapping[str, Convert] = {
     **dict.fromkeys(("subtract", "sub"), keras_math.arithmetic("subtract")),
     **dict.fromkeys(("multiply", "mul"), keras_math.arithmetic("multiply")),
     **dict.fromkeys(("divide", "true_divide", "truediv", "div"), keras_math.arithmetic("divide")),
-    **dict.fromkeys(("floor_divide", "floordiv"), keras_math.arithmetic("floor_divide")),
+    **dict.fromkeys(("floor_divide", "floordiv", "floor_div"), keras_math.arithmetic("floor_divide")),
     **dict.fromkeys(("negative", "neg"), keras_math.negative),
     **dict.fromkeys(("clip", "clip_by_value"), keras_math.clip),
     "maximum": keras_math.maximum,
@@ -101,8 +101,9 @@ def converter(context: KerasContext, layer: KerasLayer) -> Convert:
         )
     if layer.kind in TF_LAYERS:
         return _tf_function(context, layer)
-    if layer.is_operation:
-        return _operation(context, layer, _snake_case(layer.kind), layer.kind)
+    name = _snake_case(layer.kind)
+    if layer.is_operation or (layer.kind not in LAYERS and name in OPERATIONS and not layer.module):
+        return _operation(context, layer, name, layer.kind)
     if layer.kind not in LAYERS:
         raise context.refuse(layer, REMEDIES.get(layer.kind, "edgekit has no such layer: replace it"))
     return LAYERS[layer.kind]
