@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zlib
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,27 @@ from hypothesis import settings
 # The same examples in every run; HYPOTHESIS_PROFILE=default looks for new ones.
 settings.register_profile("fixed", derandomize=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
+
+
+SLOW_SHARE = 4
+"""One in this many of the slow tests runs by default, chosen by name: always the same ones."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--all", action="store_true", help=f"run all slow tests, not one in {SLOW_SHARE} of them")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out most slow tests, unless asked for them by --all, by -m, or by name."""
+    if config.getoption("--all") or config.option.markexpr or any("::" in word for word in config.args):
+        return
+    left_out = [item for item in items if item.get_closest_marker("slow") and _share_of(item.nodeid)]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in set(left_out)]
+
+
+def _share_of(node_id: str) -> int:
+    return zlib.crc32(node_id.encode()) % SLOW_SHARE
 
 
 def find_data_dir() -> Path | None:
