@@ -117,13 +117,13 @@ def _legacy_layers(file: Hdf5File, root: str) -> list[StoredLayer]:
             for name in names
             if "seed_generator" not in name
         ]
-        owners = dict.fromkeys(_owner(name) for name in names)
+        owners = dict.fromkeys(owner_of(name) for name in names)
         if len(owners) < 2:
             layers += [StoredLayer(layer, tuple(tensors))] if tensors else []
             continue
         # A model inside the model: its group holds the weights of all its layers.
         for owner in owners:
-            mine = [tensor for name, tensor in zip(names, tensors, strict=True) if _owner(name) == owner]
+            mine = [tensor for name, tensor in zip(names, tensors, strict=True) if owner_of(name) == owner]
             layers.append(StoredLayer(owner, tuple(mine), group=layer))
     return layers
 
@@ -139,7 +139,7 @@ def _names(file: Hdf5File, of: str, attribute: str) -> list[str] | None:
     return [name for piece in pieces for name in piece] if pieces else None
 
 
-def _owner(weight_name: str) -> str:
+def owner_of(weight_name: str) -> str:
     """`model/conv1/kernel:0` belongs to conv1."""
     return weight_name.rpartition("/")[0].rpartition("/")[2]
 

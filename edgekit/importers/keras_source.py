@@ -20,6 +20,7 @@ from edgekit.importers.keras_h5 import (
     ARCHIVE_CONFIG,
     is_archive,
     open_keras_weights,
+    owner_of,
     read_archive_text,
     read_model_texts,
 )
@@ -137,14 +138,25 @@ def _by_path(layers: list[StoredLayer], addresses: Mapping[str, Address]) -> Fin
 def _by_owner(layers: list[StoredLayer], where: str, address: Address) -> StoredLayer | None:
     """In HDF5 files, by the outermost model inside (or the layer itself) and the layer's own name."""
     found = [layer for layer in layers if layer.name == address[-1] and layer.group in ("", address[0])]
-    exact = [layer for layer in found if layer.group] if len(address) > 1 else [x for x in found if not x.group]
-    found = exact or found
+    if len(address) > 1:
+        found = [layer for layer in found if layer.group] or _alone(layers, address)
+    else:
+        found = [layer for layer in found if not layer.group]
     if len(found) == 1 and len({tensor.role for tensor in found[0].tensors}) < len(found[0].tensors):
         raise ImportFileError(
             f"{where}: has several layers {address[-1]!r} inside {address[0]!r}, whose weights this format mixes: "
             "save the model as .keras"
         )
     return found[0] if found else None
+
+
+def _alone(layers: list[StoredLayer], address: Address) -> list[StoredLayer]:
+    """The group of a model inside, where only one layer of it has weights: the file does not show that it is one."""
+    return [
+        layer
+        for layer in layers
+        if layer.name == address[0] and {owner_of(tensor.name) for tensor in layer.tensors} == {address[-1]}
+    ]
 
 
 # -- objects -----------------------------------------------------------------------------------------------------------

@@ -105,6 +105,17 @@ def test_a_model_inside_a_model_of_an_hdf5_file(name: str, tmp_path: Path) -> No
 
 @both
 @every_form
+def test_a_model_inside_with_one_layer_of_weights(name: str, form: str, tmp_path: Path) -> None:
+    k = framework(name)
+    la = k.layers
+    inside = k.Sequential([la.Input((6, 6, 4)), la.ReLU(), la.Conv2D(5, 1, name="conv")], name="inside")
+    entry = la.Input((8, 8, 3))
+    graph = check(k.Model(entry, inside(la.Conv2D(4, 3, name="conv")(entry))), form, tmp_path)
+    assert {"conv", "inside/conv"} <= set(names(graph))
+
+
+@both
+@every_form
 def test_shared_layers_and_models_are_called_several_times(name: str, form: str, tmp_path: Path) -> None:
     k = framework(name)
     la = k.layers
