@@ -192,7 +192,9 @@ def _plain(value: Any) -> Any:
 def _of_object(model: Any, address: Address) -> StoredLayer | None:
     layer = model
     for name in address:
-        layer = next(inner for inner in layer.layers if inner.name == name)
+        layer = next((inner for inner in layer.layers if inner.name == name), None)
+        if layer is None:
+            return None
     arrays: list[Array] = [np.asarray(array) for array in layer.get_weights()]
     tensors = [
         StoredTensor(f"{address[-1]}/{i}", "", tuple(array.shape), partial(np.asarray, array))
