@@ -154,6 +154,7 @@ def _run_model(context: KerasContext, model: KerasModel, given: Sequence[Value],
 
 
 def _run_layer(context: KerasContext, layer: KerasLayer, call: Call, address: Address) -> list[Value]:
+    context.count_call()
     if layer.model is not None:
         if layer.own:
             context.enter(address)

@@ -21,6 +21,10 @@ Value = Any
 """What a call gives: a View of an activation, an array of numbers, or a list of these."""
 MAX_ELEMENTS = 2**31 - 1
 """Runtimes count elements in 32 bits; a file can declare any shape in a few bytes."""
+MAX_CALLS = 5_000
+"""Models that call models inside that call models inside multiply; the largest of keras.applications has 1,100."""
+MAX_PIECES = 2**20
+"""Channels of a shuffle, or pieces of a split, which become lists."""
 
 
 class KerasContext(ViewPlacer):
@@ -31,11 +35,17 @@ class KerasContext(ViewPlacer):
         self.source = source
         self.address: Address = ()
         self._read: dict[Address, list[Array]] = {}
-        self._bytes = 0
+        self._bytes = self._calls = 0
 
     def enter(self, address: Address) -> None:
         """Name what is emitted from here on after this layer."""
         self.address, self.layer = address, clean("/".join(address))
+
+    def count_call(self) -> None:
+        """Note a call of a layer or a model. Raises ImportFileError for more than any network has."""
+        self._calls += 1
+        if self._calls > MAX_CALLS:
+            raise ImportFileError(f"{self.source.label}: calls more than {MAX_CALLS} layers")
 
     def refuse(self, layer: KerasLayer, remedy: str, kind: str = "") -> UnsupportedOpError:
         """The error for a layer that cannot be taken."""
@@ -50,7 +60,10 @@ class KerasContext(ViewPlacer):
                 f"works on a tensor of {view.rank} dimensions {view.shape}: edgekit takes up to {MAX_RANK}, "
                 "and more only between a reshape and the reshape that ends it"
             )
-        return self.place(view, tuple(range(view.rank)))
+        order = tuple(range(view.rank))
+        if view.shape[-1] > MAX_PIECES and not view.is_free(order):
+            raise ImportFileError(f"moves the channels of a tensor {view.shape}: they are more than {MAX_PIECES}")
+        return self.place(view, order)
 
     def image(self, view: View) -> str:
         """The tensor of an image (N, H, W, C)."""
@@ -72,6 +85,8 @@ class KerasContext(ViewPlacer):
 
     def make_many(self, op: str, x: View, attrs: Mapping[str, Any], count: int) -> list[View]:
         """Add a node with several outputs."""
+        if count > MAX_PIECES:
+            raise ImportFileError(f"splits {x.shape} into more than {MAX_PIECES} pieces")
         tensor, name = self.tensor(x), self.unique()
         outputs = [f"{name}/{i}" for i in range(count)]
         return [self.view(t) for t in self.builder.op_many(op, [tensor], attrs, outputs, name=name)]

@@ -14,6 +14,9 @@ MAX_NESTED = 20
 """Models inside models."""
 MAX_DEPTH = 200
 """Brackets inside brackets of a configuration; a model inside a model takes four or so."""
+KERAS_PACKAGES = ("keras", "tf_keras", "tensorflow")
+KERAS_REGISTERED = ("Custom>CustomScaleLayer",)
+"""Layers of keras.applications, which Keras 2 registers as if they were a user's."""
 SUBCLASSED = (
     "its structure is code of a class, which no file holds: build it with keras.Model(inputs, outputs), "
     "or export it to ONNX and give that file"
@@ -149,11 +152,11 @@ def _entry_name(entry: Any) -> str:
 
 def _parse_layer(entry: Mapping[str, Any], names: set[str], depth: int) -> KerasLayer:
     name, kind, config = _entry_name(entry), entry["class_name"], entry.get("config")
-    module, registered = str(entry.get("module") or ""), str(entry.get("registered_name") or "")
+    module = str(entry.get("module") or "")
     is_model = isinstance(config, list) or (isinstance(config, dict) and isinstance(config.get("layers"), list))
     if not isinstance(config, dict | list):
         raise ImportFileError(f"layer {name!r} ({kind}) has no settings")
-    own = ">" in kind + registered or (bool(module) and module.split(".")[0] not in ("keras", "tf_keras", "tensorflow"))
+    own = _is_own(kind, module)
     inbound = entry.get("inbound_nodes") or []
     if not isinstance(inbound, list):
         raise ImportFileError(f"layer {name!r} ({kind}) has inputs {short(inbound)}, which make no sense")
@@ -166,6 +169,13 @@ def _parse_layer(entry: Mapping[str, Any], names: set[str], depth: int) -> Keras
         tuple(parse_call(call, names, name) for call in inbound),
         model=parse_model(entry, depth + 1) if is_model else None,
     )
+
+
+def _is_own(kind: str, module: str) -> bool:
+    """Whether a class is the user's own. HDF5 files name no module, but the package that it was registered under."""
+    if module:
+        return module.split(".")[0] not in KERAS_PACKAGES
+    return ">" in kind and kind not in KERAS_REGISTERED
 
 
 def _sequential(name: str, layers: Sequence[KerasLayer], config: Mapping[str, Any]) -> KerasModel:

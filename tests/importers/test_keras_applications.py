@@ -48,11 +48,9 @@ LARGE = (
     ("keras", "NASNetLarge", ".keras"),
     *(("keras", f"ResNet{kind}", ".keras") for kind in ("101", "101V2", "152", "152V2")),
     ("keras", "VGG19", ".keras"),
-    ("tf_keras", "DenseNet121", ".keras"),
     ("tf_keras", "InceptionResNetV2", ".h5"),
     ("tf_keras", "MobileNet", ".keras"),
     ("tf_keras", "MobileNetV3Large", ".h5"),
-    ("tf_keras", "NASNetMobile", ".keras"),
     ("tf_keras", "ResNet50", ".h5"),
     ("tf_keras", "Xception", ".keras"),
 )

@@ -249,6 +249,20 @@ def test_models_inside_models_without_end(files: Path) -> None:
     refused(with_config(files / "good.keras", lambda _: nested(40)), "models inside models, more than 20 deep")
 
 
+def test_calls_that_multiply(files: Path) -> None:
+    """A model that is called ten times by one that is called ten times by ...: a small file of 10 ** 12 calls."""
+
+    model: dict[str, Any] = {"class_name": "ReLU", "config": {"name": "relu", "trainable": True}}
+    for i in range(12):
+        entry = {"class_name": "InputLayer", "config": {"name": "in", "batch_shape": [None, 4]}, "name": "in"}
+        calls = [[["in", 0, 0, {}]], *([["x", n, 0, {}]] for n in range(9))]
+        inner = {**model, "name": "x", "inbound_nodes": calls}
+        inner["config"] = {**inner["config"], "name": "x"}
+        config = {"layers": [entry, inner], "input_layers": ["in", 0, 0], "output_layers": ["x", 9, 0]}
+        model = {"class_name": "Functional", "config": {"name": f"m{i}", **config}}
+    refused(with_config(files / "good.keras", lambda _: model), "calls more than 5000 layers")
+
+
 def layer_of(config: Any, name: str) -> Any:
     return next(layer for layer in config["config"]["layers"] if layer["config"]["name"] == name)
 
@@ -338,6 +352,18 @@ def test_huge_shapes_are_not_read(files: Path, tmp_path: Path) -> None:
     refused(with_config(files / "good.keras", setting("dense", "units", huge)), "its settings need", WeightsError)
     large = setting("image", "batch_shape", [None, 2**30, 2**30, 3])
     refused(with_config(files / "good.keras", large), "input 'image' makes a tensor .*too large for any device")
+
+    def shuffled(config: Any) -> None:
+        layer_of(config, "image")["config"]["batch_shape"] = [None, 2, 2**25]
+        layers = config["config"]["layers"]
+        layer_of(config, "conv").update(class_name="Reshape")
+        layer_of(config, "conv")["config"] = {"name": "conv", "trainable": True, "target_shape": [2, 2**24, 2]}
+        layer_of(config, "norm").update(class_name="Permute")
+        layer_of(config, "norm")["config"] = {"name": "norm", "trainable": True, "dims": [1, 3, 2]}
+        layers[:] = [x for x in layers if x["config"]["name"] not in ("dense",)]
+        config["config"]["output_layers"] = [["flat", 0, 0]]
+
+    refused(with_config(files / "good.keras", shuffled), "they are more than 1048576")
 
     def padded(config: Any) -> None:
         layer_of(config, "flat").update(class_name="ZeroPadding2D")
