@@ -15,7 +15,7 @@ import pytest
 
 from edgekit.graph.interpret import interpret
 from edgekit.pipeline.export_model import ExportRequest, ExportResult, export_model
-from edgekit.pipeline.model import ModelRequest
+from edgekit.pipeline.model import ModelRequest, preprocessing_of
 from edgekit.pipeline.quantize_model import Int8Settings
 from edgekit.runtime.session import Session
 from edgekit.zoo import ModelRow, build_model, model_rows, model_spec
@@ -107,7 +107,8 @@ def test_both_precisions_in_both_runtimes(variant: Variant, tmp_path: Path) -> N
     """
     graph = build_model(variant.model, **variant.options)
     _, height, width, channels = graph.shape("input")
-    patches = np.random.default_rng(0).uniform(-1.5, 1.5, (1, 5, 5, channels)).astype(np.float32)
+    low, high = preprocessing_of(graph).value_range()
+    patches = np.random.default_rng(0).uniform(low, high, (1, 5, 5, channels)).astype(np.float32)
     image = patches.repeat(-(-height // 5), 1).repeat(-(-width // 5), 2)[:, :height, :width]
     expected = interpret(graph, {"input": image})[graph.outputs[0]]
     assert np.ptp(expected) > 0.02  # or any network of flat outputs would pass
