@@ -9,6 +9,7 @@
     │   └── UnsupportedOpError        an op that a reader or writer does not know
     ├── DataError                     calibration or evaluation data that cannot be used
     ├── QuantizationError             a graph that cannot be quantized (NaN, constant ranges, ...)
+    ├── DeviceError                   a device profile that is wrong or missing, a device that cannot be reached
     ├── OutputError                   a file that cannot be written
     └── RuntimeUnavailableError       a runtime that is missing or refuses the file
 
@@ -59,6 +60,10 @@ class DataError(EdgekitError):
 
 class QuantizationError(EdgekitError):
     """The graph cannot be quantized."""
+
+
+class DeviceError(EdgekitError):
+    """A device profile is wrong or missing, or the device cannot be reached."""
 
 
 class OutputError(EdgekitError):

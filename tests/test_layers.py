@@ -16,7 +16,7 @@ LAYERS = (
     ("graph",),
     ("data",),
     ("zoo", "importers", "passes", "prune", "quantize", "compress", "export", "train"),
-    ("runtime",),
+    ("runtime", "devices"),
     ("evaluate", "bench"),
     ("report",),
     ("pipeline",),
