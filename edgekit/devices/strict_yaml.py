@@ -25,7 +25,7 @@ class _PlainLoader(yaml.SafeLoader):
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         """As the base class's, without aliases: a few lines of them can stand for gigabytes."""
         if self.check_event(yaml.AliasEvent):
-            mark = self.get_mark()  # type: ignore[no-untyped-call]  # the stubs lack it
+            mark = self.get_mark()
             raise yaml.MarkedYAMLError(problem="references (*name) are not allowed", problem_mark=mark)
         return super().compose_node(parent, index)
 
