@@ -8,9 +8,9 @@ from dataclasses import replace
 from edgekit.errors import ShapeError
 from edgekit.graph import Graph, Node
 from edgekit.graph.ops import infer_shapes
+from edgekit.graph.signs import is_non_negative
 from edgekit.passes.refusals import refuse
 from edgekit.passes.rewriting import rewrite_each
-from edgekit.passes.signs import is_non_negative
 
 
 def fold_padding(graph: Graph) -> int:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from edgekit.graph import GraphBuilder
-from edgekit.passes.signs import is_non_negative
+from edgekit.graph.signs import is_non_negative
 
 
 def build() -> GraphBuilder:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgekit.graph import Graph, Node
+from edgekit.graph.ir import Graph, Node
 from edgekit.graph.ops import op_spec
 
 _NEVER_NEGATIVE = ("relu", "relu6", "sigmoid", "hard_sigmoid", "softmax")

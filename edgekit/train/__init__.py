@@ -1,0 +1,1 @@
+"""Training: graphs become Keras models, and trained weights come back. Importing its modules loads Keras."""
