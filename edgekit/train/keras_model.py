@@ -1,6 +1,6 @@
 """A float graph as a Keras 3 model, and trained weights back into the graph.
 
-Written with `keras.layers` and `keras.ops` alone, so the model runs on each of Keras's backends. Its batch is open.
+Written with `keras.layers` and `keras.ops` alone, so the model runs on each of Keras's backends.
 """
 
 from __future__ import annotations
@@ -15,15 +15,16 @@ from edgekit.train.keras_rows import Site, make_layers
 from edgekit.train.layer_names import layer_name
 
 
-def keras_model(graph: Graph, *, momentum: float = 0.99) -> Any:
+def keras_model(graph: Graph, *, momentum: float = 0.99, batch: int | None = None) -> Any:
     """A `keras.Model` that computes what the graph does, with its weights; layers are called like nodes (`layer_name`).
 
     Kernels have the same layout in both. A node's helpers (its padding, its fused activation) are called like its layer
     with `->` and a word behind. Nodes that have all weights in common are one layer, under the first one's name.
-    momentum: of batch norms; a graph has them as long as no pass has folded them.
+    momentum: of batch norms; a graph has them as long as no pass has folded them. batch: its size; None leaves it open,
+    a number lets TensorFlow's converter write shapes as constants.
     Raises UnsupportedOpError for what no Keras layer can be, ModelError for nodes that share only some weights.
     """
-    inputs = {name: keras.Input(graph.shape(name)[1:], name=layer_name(name)) for name in graph.inputs}
+    inputs = {name: keras.Input(graph.shape(name)[1:], batch, name=layer_name(name)) for name in graph.inputs}
     values: dict[str, Any] = dict(inputs)
     owners, made = weight_owners(graph), dict[str, tuple[Any, ...]]()
     for node in graph.nodes:
