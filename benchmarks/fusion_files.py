@@ -6,7 +6,7 @@ import itertools
 from pathlib import Path
 
 import numpy as np
-from fusion_floor import floor_graph, without_layout_ops
+from fusion_floor import floor_graph, without_border_ops
 from fusion_models import COLUMNS, Network
 
 from edgekit.data.sources import open_source
@@ -60,7 +60,7 @@ def _prepare_floor(network: Network, model: Graph, work: Path) -> None:
     for short, source in (("int8", quantized), ("fp32", graph)):
         floor = floor_graph(source)
         file_of(work, network, f"{short} tflite", "floor").write_bytes(tflite_bytes(floor))
-        content = without_layout_ops(onnx_bytes(floor), len(graph.inputs), len(graph.outputs))
+        content = without_border_ops(onnx_bytes(floor), len(graph.inputs), len(graph.outputs))
         file_of(work, network, f"{short} onnx", "floor").write_bytes(content)
 
 

@@ -5,8 +5,8 @@ that they have. What read a deleted op's result now reads, in this order of pref
 the shape that is needed, the latest computed tensor of that shape that nobody has read yet, the latest one that
 somebody has, or an input of the network, one for each shape: the runtime finds such an input in memory and copies
 nothing. Results that nobody reads any more become outputs of the network, so that they are still computed. The numbers
-mean nothing, the work is the same less the moves. In ONNX files, the conversions of layout with which onnxruntime
-surrounds the inputs and outputs that were added are deleted as well, from the graph as it has optimized it.
+mean nothing, the work is the same less the moves. In ONNX files, the conversions of layout and dtype around the
+inputs and outputs that were added are deleted as well, from the graph as onnxruntime has optimized it.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from edgekit.graph.ops import op_spec
 from edgekit.passes.fuse_channels import MOVES
 from edgekit.runtime.onnx_backend import load_onnxruntime
 
-LAYOUT_OPS = ("ReorderInput", "ReorderOutput", "Transpose")
-"""What onnxruntime puts between plain tensors and those of its fast kernels."""
+BORDER_OPS = ("ReorderInput", "ReorderOutput", "Transpose", "QuantizeLinear", "DequantizeLinear")
+"""What stands between a file's own inputs and outputs and onnxruntime's fast kernels."""
 
 
 def floor_graph(graph: Graph) -> Graph:
@@ -114,74 +114,75 @@ def _bias_scales(scales: np.ndarray, axis: int | None) -> QuantParams:
     return QuantParams.per_channel(scales, 0, "int32")
 
 
-def without_layout_ops(content: bytes, real_inputs: int, real_outputs: int) -> bytes:
-    """An ONNX floor as onnxruntime optimizes it, without conversions of layout at the inputs and outputs added to it.
+def without_border_ops(content: bytes, real_inputs: int, real_outputs: int) -> bytes:
+    """An ONNX floor as onnxruntime optimizes it, without the conversions at the inputs and outputs added to it.
 
     content: of the file; its first inputs and outputs are the network's own. Works on the machine it runs on only.
     """
-    import onnx
-
-    ort = load_onnxruntime()
-    with TemporaryDirectory() as scratch:
-        options = ort.SessionOptions()
-        options.log_severity_level = 3
-        options.optimized_model_filepath = str(Path(scratch) / "optimized.onnx")
-        ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-        model = onnx.load(options.optimized_model_filepath)
-    before = {tensor.name for tensor in list(model.graph.input)[real_inputs:]}
-    behind = {tensor.name for tensor in list(model.graph.output)[real_outputs:]}
-    entries = [n for n in model.graph.node if n.op_type in LAYOUT_OPS and n.input[0] in before]
-    exits = [n for n in model.graph.node if n.op_type in LAYOUT_OPS and n.output[0] in behind]
-    types = _types_of(model, [*(n.output[0] for n in entries), *(n.input[0] for n in exits)])
-    for node in entries:
-        model.graph.node.remove(node)
-        model.graph.input.append(types[node.output[0]])
-    for node in exits:
-        readers = [n for n in model.graph.node if node.output[0] in n.input]
-        if readers:
-            continue
-        model.graph.node.remove(node)
-        model.graph.output.append(types[node.input[0]])
-    _drop(model.graph.input, before - {name for n in model.graph.node for name in n.input})
-    _drop(model.graph.output, behind - {name for n in model.graph.node for name in n.output})
-    _unique(model.graph.input)
-    _unique(model.graph.output)
+    model = _optimized(content)
+    nodes, types = model.graph.node, _types_at_borders(model)
+    names = [tensor.name for tensor in list(model.graph.input)[real_inputs:]]
+    for name in names:  # grows meanwhile
+        for node in [n for n in nodes if n.op_type in BORDER_OPS and n.input[0] == name]:
+            names.append(node.output[0])
+            nodes.remove(node)
+    _replace(model.graph.input, real_inputs, [types[name] for name in names if _readers(model, name)])
+    names = [tensor.name for tensor in list(model.graph.output)[real_outputs:]]
+    for name in names:
+        for node in [n for n in nodes if n.op_type in BORDER_OPS and n.output[0] == name]:
+            if _readers(model, name):
+                continue
+            names.append(node.input[0])
+            nodes.remove(node)
+    made = {name for n in nodes for name in n.output}
+    _replace(model.graph.output, real_outputs, [types[name] for name in dict.fromkeys(names) if name in made])
     return bytes(model.SerializeToString())
 
 
-def _types_of(model: Any, names: list[str]) -> dict[str, Any]:
-    """Types and shapes of inner tensors, found by running the model once."""
+def _readers(model: Any, name: str) -> list[Any]:
+    return [node for node in model.graph.node if name in node.input]
+
+
+def _optimized(content: bytes) -> Any:
+    import onnx
+
+    with TemporaryDirectory() as scratch:
+        path = str(Path(scratch) / "optimized.onnx")
+        _session(content, optimized_model_filepath=path)
+        return onnx.load(path)
+
+
+def _session(content: bytes, **options: Any) -> Any:
+    ort = load_onnxruntime()
+    settings = ort.SessionOptions()
+    settings.log_severity_level = 3
+    for name, value in options.items():
+        setattr(settings, name, value)
+    return ort.InferenceSession(content, settings, providers=["CPUExecutionProvider"])
+
+
+def _types_at_borders(model: Any) -> dict[str, Any]:
+    """Types and shapes of inputs, outputs and what conversions read and write, found by running the model once."""
     import onnx
 
     probe = onnx.ModelProto()
     probe.CopyFrom(model)
-    known = {tensor.name for tensor in probe.graph.output}
-    wanted = [name for name in dict.fromkeys(names) if name not in known]
-    probe.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in wanted)
-    options = load_onnxruntime().SessionOptions()
-    options.graph_optimization_level = load_onnxruntime().GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 3
-    session = load_onnxruntime().InferenceSession(
-        probe.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    inputs, known = {t.name for t in model.graph.input}, {t.name for t in model.graph.output}
+    around = [name for n in model.graph.node if n.op_type in BORDER_OPS for name in (n.input[0], n.output[0])]
+    constants = {t.name for t in model.graph.initializer}
+    inner = [name for name in dict.fromkeys(around) if name not in known | inputs | constants]
+    probe.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in inner)
+    session = _session(probe.SerializeToString())
     kinds = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8, "tensor(int8)": np.int8}
     feeds = {i.name: np.zeros(i.shape, kinds[i.type]) for i in session.get_inputs()}
-    arrays = session.run(names, feeds) if names else []
+    names = [*known, *inner]
+    arrays = dict(zip(names, session.run(names, feeds), strict=True)) | feeds
     return {
         name: onnx.helper.make_tensor_value_info(name, onnx.helper.np_dtype_to_tensor_dtype(a.dtype), a.shape)
-        for name, a in zip(names, arrays, strict=True)
+        for name, a in arrays.items()
     }
 
 
-def _drop(tensors: Any, names: set[str]) -> None:
-    for tensor in [t for t in tensors if t.name in names]:
-        tensors.remove(tensor)
-
-
-def _unique(tensors: Any) -> None:
-    """One entry a name."""
-    seen: set[str] = set()
-    for tensor in list(tensors):
-        if tensor.name in seen:
-            tensors.remove(tensor)
-        seen.add(tensor.name)
+def _replace(tensors: Any, kept: int, added: list[Any]) -> None:
+    del tensors[kept:]
+    tensors.extend(added)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+import numpy as np
 
 from edgekit.errors import ModelError, WeightsError
 from edgekit.graph.ir import Graph, Node
@@ -55,7 +56,7 @@ def graph_with_weights(graph: Graph, model: Any) -> Graph:
     for constants, node in weight_owners(graph).items():
         name = layer_name(node.name)
         try:
-            weights = [keras.ops.convert_to_numpy(w) for w in model.get_layer(name).weights]
+            weights = [np.asarray(w) for w in model.get_layer(name).weights]
         except ValueError:
             raise WeightsError(
                 f"the Keras model {model.name!r} has no layer {name!r} for node {node.name!r}: "
