@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -27,6 +27,10 @@ RANDOM_BITS = 23
 
 RANDOM_PIECE = 2**16
 """How many are drawn at a time: even, and few enough to stay in the processor's cache."""
+
+
+CORRELATION = 0.3
+"""About that of neighbouring inputs of a convolution: what random filters do to them depends on it."""
 
 
 def pair(value: int | Sequence[int]) -> tuple[int, int]:
@@ -68,6 +72,17 @@ def _uniform(key: tuple[int, int], shape: tuple[int, ...], bound: float) -> Arra
         piece -= np.float32(2**RANDOM_BITS)
         piece *= step
     return values.reshape(shape)
+
+
+def _even(draw: Callable[[], Array], gain: float) -> Array:
+    """Filters drawn as (kh, kw, inputs, filters), each scaled so that its output has `gain` times its inputs' variance.
+
+    Sum of k_i x_i, where any two x of variance 1 have correlation r: variance (1 - r) sum(k_i^2) + r sum(k_i)^2.
+    """
+    kernel = draw().astype(np.float64)
+    axes = (0, 1, 2)
+    power = (1 - CORRELATION) * (kernel**2).sum(axes) + CORRELATION * kernel.sum(axes) ** 2
+    return (kernel * np.sqrt(gain / power)).astype(np.float32)
 
 
 class GraphBuilder:
@@ -122,13 +137,16 @@ class GraphBuilder:
 
     # -- weights ---------------------------------------------------------------------------------------------------
 
-    def random(self, name: str, shape: Sequence[int], variance: float) -> str:
+    def random(self, name: str, shape: Sequence[int], variance: float, *, even: bool = False) -> str:
         """Add a constant of seeded uniform numbers around 0: no outliers, so int8 loses less than with normal ones.
 
+        even: filters, the last axis, are scaled to have the same effect; few weights make theirs a matter of chance.
         They are drawn when the constant's value is first asked for.
         """
         whole, key = tuple(int(d) for d in shape), (self.seed, zlib.crc32(name.encode()))
         draw = partial(_uniform, key, whole, math.sqrt(3 * variance))
+        if even:
+            draw = partial(_even, draw, variance * math.prod(whole[:-1]))
         return self.graph.add_tensor(Tensor(name, whole, "float32", Deferred(whole, "float32", draw))).name
 
     def full(self, name: str, size: int, value: float) -> str:
@@ -149,9 +167,13 @@ class GraphBuilder:
         dilation: int | Sequence[int] = 1,
         bias: bool = False,
         gain: float = 2.0,
+        even: bool = False,
         name: str,
     ) -> str:
-        """Convolution with random weights of variance gain / fan_in (2 where a ReLU follows, 1 where none does)."""
+        """Convolution with random weights of variance gain / fan_in (2 where a ReLU follows, 1 where none does).
+
+        even: see `random`.
+        """
         (kh, kw), strides, dilations = pair(kernel), pair(stride), pair(dilation)
         channels = self.channels(x)
         if groups < 1 or channels % groups or filters % groups:
@@ -159,7 +181,7 @@ class GraphBuilder:
                 f"layer {name}: {channels} input and {filters} output channels do not divide into {groups} groups"
             )
         shape = (kh, kw, channels // groups, filters)
-        inputs = [x, self.random(f"{name}/kernel", shape, gain / math.prod(shape[:3]))]
+        inputs = [x, self.random(f"{name}/kernel", shape, gain / math.prod(shape[:3]), even=even)]
         if bias:
             inputs.append(self.full(f"{name}/bias", filters, 0.0))
         attrs = {
@@ -179,10 +201,11 @@ class GraphBuilder:
         padding: Padding = "same",
         name: str,
         gain: float = 2.0,
+        even: bool = False,
     ) -> str:
         """Depthwise convolution: one filter a channel."""
         c = self.channels(x)
-        return self.conv2d(x, c, kernel, stride=stride, padding=padding, groups=c, gain=gain, name=name)
+        return self.conv2d(x, c, kernel, stride=stride, padding=padding, groups=c, gain=gain, even=even, name=name)
 
     def dense(self, x: str, units: int, *, bias: bool = True, gain: float = CLASSIFIER_GAIN**2, name: str) -> str:
         """Fully connected layer with random weights of variance gain / fan_in."""
