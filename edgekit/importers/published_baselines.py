@@ -1,6 +1,7 @@
 """Published weights of the networks that small ones are compared with. Names and hashes: Keras 3's code, torchvision.
 
-Licences are those that Keras's documentation names for each family.
+Licences are those that Keras's documentation names for each family. It names none for EfficientNet, whose files it
+converted from the authors' checkpoints: that of their repository, tensorflow/tpu.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Published weights of torchvision, whose file names end in the first digits of the file's sha256.
 
 Where there are two recipes of training the better one (its IMAGENET1K_V2) stands first, as in torchvision.
+The licence is the library's. It states none for weights, and warns that data they were trained on may bring terms.
 """
 
 from __future__ import annotations

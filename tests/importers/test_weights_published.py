@@ -22,6 +22,7 @@ from edgekit.errors import WeightsError
 from edgekit.importers import download, published, weight_cache
 from edgekit.importers.download import download_weights, forget_unreachable
 from edgekit.importers.published import PUBLISHED_WEIGHTS, choose_weights
+from edgekit.importers.published_baselines import EFFICIENTNET_HOST, KERAS_FAMILIES
 from edgekit.importers.published_keras import HOST as KERAS_HOST
 from edgekit.importers.published_keras import RESNET_HASHES, V3_HASHES, VGG_HASHES
 from edgekit.importers.published_row import FileHash
@@ -115,6 +116,21 @@ def test_hashes_are_those_of_keras():
     assert RESNET_HASHES.items() <= keras_hashes("resnet").items()
     for depth, md5 in VGG_HASHES.items():
         assert f'file_hash="{md5}"' in keras_code(f"vgg{depth}")
+
+
+@pytest.mark.parametrize("family", KERAS_FAMILIES, ids=lambda family: family.path.rpartition("/")[2])
+def test_baselines_hashes_and_names_are_those_of_keras(family):
+    if family.model.startswith("efficientnet_"):
+        version = family.model.removeprefix("efficientnet_")
+        assert family.md5 == keras_hashes("efficientnet")[version]
+        assert f'BASE_WEIGHTS_PATH = "{EFFICIENTNET_HOST}/"' in keras_code("efficientnet")
+        return
+    code = keras_code({"nasnet_mobile": "nasnet"}.get(family.model, family.model))
+    with_top, without = (code.index(f'file_hash="{md5}"') for md5 in family.md5)
+    assert with_top < without  # Keras asks `if include_top` first
+    for ending in family.endings:
+        assert f"{family.path.rpartition('/')[2]}{ending}" in code
+    assert f"keras-applications/{family.path.split('/')[-2]}/" in code.replace('"\n    "', "")
 
 
 @pytest.mark.parametrize(
