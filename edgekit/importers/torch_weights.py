@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 
 from edgekit.errors import WeightsError
 from edgekit.graph.ir import Graph
-from edgekit.importers.keras_weight_layers import Pixels
 from edgekit.importers.stored import (
     Pair,
     Slot,
@@ -22,6 +21,7 @@ from edgekit.importers.stored import (
     pair_layers,
     target_layers,
 )
+from edgekit.importers.stored_keras import Pixels
 from edgekit.importers.torch_layouts import LAYOUTS, TORCH_ROLES, Layout
 
 PREFIXES = ("module.", "_orig_mod.")

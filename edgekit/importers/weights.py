@@ -14,12 +14,12 @@ from edgekit.data.preprocess import PRESETS
 from edgekit.errors import WeightsError
 from edgekit.graph.ir import Graph
 from edgekit.importers.keras_h5 import ARCHIVE_WEIGHTS, is_archive, open_keras_weights
-from edgekit.importers.keras_weight_layers import Pixels, in_graph_form, without_normalization
 from edgekit.importers.npz_weights import fill_from_npz
 from edgekit.importers.published import CLASSES, choose_weights, published_file
 from edgekit.importers.published_row import PublishedWeights
 from edgekit.importers.safetensors import is_safetensors, open_safetensors
 from edgekit.importers.stored import fill_constants, is_chain, pair_layers, target_layers
+from edgekit.importers.stored_keras import Pixels, in_graph_form, without_normalization
 from edgekit.importers.torch_file import is_torch_archive, open_torch_weights
 from edgekit.importers.torch_layouts import Layout
 from edgekit.importers.torch_weights import Fit, fill_from_tensors

@@ -13,9 +13,9 @@ from test_weights_real_keras import _quiet, keras, save  # noqa: F401
 
 from edgekit.data.preprocess import Preprocessing
 from edgekit.errors import WeightsError
-from edgekit.importers.keras_weight_layers import Pixels, in_graph_form, without_normalization
 from edgekit.importers.published_baselines import KERAS_FAMILIES
 from edgekit.importers.stored import StoredLayer, StoredTensor, is_chain
+from edgekit.importers.stored_keras import Pixels, in_graph_form, without_normalization
 from edgekit.importers.weights import load_weights
 from edgekit.zoo import build_model
 

@@ -1,4 +1,4 @@
-"""Keras's layers in the forms that the zoo's graphs have: separable convolutions, batch norms without gamma, pixels."""
+"""Layers of Keras's weight files in the forms that the zoo's graphs have: separable halves, gammas, pixels."""
 
 from __future__ import annotations
 
