@@ -61,23 +61,12 @@ def norm_relu(b: GraphBuilder, x: str, style: Style, name: str) -> str:
     return b.activation(norm(b, x, style, name), "relu", name=f"{name}_relu")
 
 
-def post_activation_unit(
-    b: GraphBuilder, x: str, middle: int, width: int, stride: int, style: Style, *, projected: bool, name: str
+def _branch(
+    b: GraphBuilder, x: str, middle: int, width: int, stride: int, style: Style, *, before: bool, name: str
 ) -> str:
-    """ReLU(shortcut + branch); every convolution has a batch norm. projected: the shortcut changes shape."""
-    y = _branch(b, x, middle, width, stride, style, name)
-    if style.excite:
-        y = squeeze_excite(b, y, width // SE_RATIO, "sigmoid", prefix=f"{name}_se_")
-    if projected and style.zero_channels:
-        x = _widen_by_zeros(b, x, width, stride, name)
-    elif projected:
-        x = b.conv2d(x, width, 1, stride=stride, padding="valid", bias=style.biases, name=f"{name}_0_conv")
-        x = norm(b, x, style, f"{name}_0")
-    return b.activation(b.add(x, y, name=f"{name}_add"), "relu", name=f"{name}_out")
-
-
-def _branch(b: GraphBuilder, x: str, middle: int, width: int, stride: int, style: Style, name: str) -> str:
+    """The branch's convolutions. before: batch norm and ReLU stand before each one, not behind."""
     rows = style.kernels(middle, width, stride)
+    added = style.branch_gain * (2.0 if before else 1.0)
     for number, (filters, kernel, step, groups) in enumerate(rows, start=1):
         last = number == len(rows)
         x = b.conv2d(
@@ -87,12 +76,30 @@ def _branch(b: GraphBuilder, x: str, middle: int, width: int, stride: int, style
             stride=step,
             padding=kernel // 2,
             groups=groups,
-            bias=style.biases,
-            gain=style.branch_gain if last else 2.0,
+            bias=style.biases and (last or not before),
+            gain=added if last else 2.0,
             name=f"{name}_{number}_conv",
         )
-        x = norm(b, x, style, f"{name}_{number}") if last else norm_relu(b, x, style, f"{name}_{number}")
+        if not last:
+            x = norm_relu(b, x, style, f"{name}_{number}")
+        elif not before:
+            x = norm(b, x, style, f"{name}_{number}")
     return x
+
+
+def post_activation_unit(
+    b: GraphBuilder, x: str, middle: int, width: int, stride: int, style: Style, *, projected: bool, name: str
+) -> str:
+    """ReLU(shortcut + branch); every convolution has a batch norm. projected: the shortcut changes shape."""
+    y = _branch(b, x, middle, width, stride, style, before=False, name=name)
+    if style.excite:
+        y = squeeze_excite(b, y, width // SE_RATIO, "sigmoid", prefix=f"{name}_se_")
+    if projected and style.zero_channels:
+        x = _widen_by_zeros(b, x, width, stride, name)
+    elif projected:
+        x = b.conv2d(x, width, 1, stride=stride, padding="valid", bias=style.biases, name=f"{name}_0_conv")
+        x = norm(b, x, style, f"{name}_0")
+    return b.activation(b.add(x, y, name=f"{name}_add"), "relu", name=f"{name}_out")
 
 
 def pre_activation_unit(
@@ -104,23 +111,7 @@ def pre_activation_unit(
     pixel of it.
     """
     activated = norm_relu(b, x, style, f"{name}_preact")
-    rows = style.kernels(middle, width, stride)
-    y = activated
-    for number, (filters, kernel, step, groups) in enumerate(rows, start=1):
-        last = number == len(rows)
-        y = b.conv2d(
-            y,
-            filters,
-            kernel,
-            stride=step,
-            padding=kernel // 2,
-            groups=groups,
-            bias=style.biases and last,
-            gain=2 * style.branch_gain if last else 2.0,
-            name=f"{name}_{number}_conv",
-        )
-        if not last:
-            y = norm_relu(b, y, style, f"{name}_{number}")
+    y = _branch(b, activated, middle, width, stride, style, before=True, name=name)
     if projected and style.zero_channels:
         x = _widen_by_zeros(b, activated, width, stride, name)
     elif projected:
