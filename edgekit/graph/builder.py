@@ -82,7 +82,8 @@ def _even(draw: Callable[[], Array], gain: float) -> Array:
     kernel = draw().astype(np.float64)
     axes = (0, 1, 2)
     power = (1 - CORRELATION) * (kernel**2).sum(axes) + CORRELATION * kernel.sum(axes) ** 2
-    return (kernel * np.sqrt(gain / power)).astype(np.float32)
+    even: Array = (kernel * np.sqrt(gain / power)).astype(np.float32)
+    return even
 
 
 class GraphBuilder:

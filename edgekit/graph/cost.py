@@ -8,6 +8,9 @@ from edgekit.graph.ir import Graph, Node
 from edgekit.graph.ops import op_spec
 from edgekit.graph.text import form_text
 
+FIXED = "fixed"
+"""Metadata's key for the names of constants that are part of the structure: no training changes them."""
+
 
 @dataclass(frozen=True, slots=True)
 class NodeCost:
@@ -36,9 +39,9 @@ class NodeCost:
 class GraphCost:
     """Totals of a graph, and one row a node.
 
-    parameters: trained weights (batch norm statistics are not counted). macs: multiply-adds of convolutions and dense
-    layers. weight_bytes: constants in memory. peak_activation_bytes: the most that live activations take at once, in
-    execution order, inputs and outputs of the running node included.
+    parameters: trained weights, without batch norm statistics and what the metadata calls fixed. macs: multiply-adds
+    of convolutions and dense layers. weight_bytes: constants in memory. peak_activation_bytes: the most that live
+    activations take at once, in execution order, inputs and outputs of the running node included.
     """
 
     parameters: int
@@ -52,7 +55,7 @@ class GraphCost:
 def graph_cost(graph: Graph) -> GraphCost:
     """Count everything once. A constant that several nodes share counts once in the totals."""
     rows = tuple(node_cost(graph, node) for node in graph.nodes)
-    untrained = {name for node in graph.nodes for name in _untrained(node)}
+    untrained = {name for node in graph.nodes for name in _untrained(graph, node)}
     return GraphCost(
         parameters=sum(t.size for t in graph.constants() if t.name not in untrained),
         macs=sum(row.macs for row in rows),
@@ -67,7 +70,7 @@ def node_cost(graph: Graph, node: Node) -> NodeCost:
     """Cost of one node."""
     spec = op_spec(node.op)
     inputs, outputs = [graph.tensor(i) for i in node.inputs], [graph.tensor(o) for o in node.outputs]
-    untrained = _untrained(node)
+    untrained = _untrained(graph, node)
     return NodeCost(
         name=node.name,
         op=node.op,
@@ -99,5 +102,7 @@ def peak_activation_bytes(graph: Graph) -> int:
     return peak
 
 
-def _untrained(node: Node) -> tuple[str, ...]:
-    return node.inputs[3:5] if node.op == "batch_norm" else ()
+def _untrained(graph: Graph, node: Node) -> tuple[str, ...]:
+    """Inputs of the node that training does not change: statistics, and what the graph's metadata calls fixed."""
+    statistics = node.inputs[3:5] if node.op == "batch_norm" else ()
+    return (*statistics, *(name for name in node.inputs if name in graph.metadata.get(FIXED, ())))

@@ -6,8 +6,10 @@ from edgekit.zoo.registry import Published
 
 _KERAS = "keras.applications, table of its documentation; counts batch norm statistics too"
 
+_V1_PAPER = "arXiv:1409.4842, section 1 and table 3; accuracy with response normalization"
+
 V1_PUBLISHED = (
-    Published({"form": "paper"}, None, 1500, None, 89.93, "arXiv:1409.4842, section 1 and table 3"),
+    Published({"form": "paper"}, None, 1500, None, 89.93, _V1_PAPER),
     Published({"form": "torchvision"}, 6.6, None, 69.778, 89.530, "torchvision 0.28, googlenet weights IMAGENET1K_V1"),
 )
 

@@ -1,7 +1,8 @@
 """Inception v1 (GoogLeNet): filters of several sizes side by side, after 1x1 convolutions that save work.
 
 Structure: arXiv:1409.4842, table 1; layer names are those of Caffe's BVLC GoogLeNet. Left out are the two auxiliary
-classifiers, which only training uses, and the local response normalization, which has no weights and no int8 form.
+classifiers, which only training uses, and the local response normalization, which has no weights and no int8 form
+(table 1 does not list it, figure 3 does; torchvision's form never had it).
 """
 
 from __future__ import annotations
@@ -70,10 +71,10 @@ FORM = Option(
 
 @register("inception_v1", paper="arXiv:1409.4842", options=(FORM, RESOLUTION, CLASSES, SEED), published=V1_PUBLISHED)
 def inception_v1(*, form: str = "paper", resolution: int = 224, classes: int = 1000, seed: int = 0) -> Graph:
-    """Inception v1 (GoogLeNet): nine modules of 1x1, 3x3 and 5x5 filters and a pool side by side.
+    """Inception v1 (GoogLeNet): nine modules of filters and a pool side by side, without response normalization.
 
-    Input (1, resolution, resolution, 3), output (1, classes) probabilities. Without auxiliary classifiers and local
-    response normalization. Source: arXiv:1409.4842, table 1.
+    Input (1, resolution, resolution, 3), output (1, classes) probabilities. Without auxiliary classifiers.
+    Source: arXiv:1409.4842, table 1.
     """
     shape = FORMS[form]
     name = graph_name("inception_v1", "" if form == "paper" else form, resolution)

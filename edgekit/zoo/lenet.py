@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
 from edgekit.data.preprocess import Preprocessing
 from edgekit.graph.builder import GraphBuilder
+from edgekit.graph.cost import FIXED
 from edgekit.graph.ir import Graph
 from edgekit.zoo.heads import finish_classifier
 from edgekit.zoo.naming import graph_name
@@ -33,8 +36,11 @@ SIGMOID_GAIN = 16.0
 SUBSAMPLE_FACTOR = 8.0
 """Of the untrained subsampling: spreads means of sigmoids, which lie in 0..1, around 0."""
 
-CODES_GAIN = 50.0
-"""Of the random output codes: sigmoids vary less than the scaled hyperbolic tangents that they stand for."""
+CODE = 0.8
+"""Of which the codes are + or -: spreads the random logits."""
+
+F6 = 84
+"""Units of the last hidden layer: the pixels of a picture of the character, 7x12, which is the class's code."""
 
 FORM = Option(
     "form", str, "paper", "paper: sparse C3, trained subsampling; modern: full C3, max pooling, ReLU",
@@ -58,15 +64,19 @@ def lenet5(*, form: str = "paper", resolution: int = 32, classes: int = 10, seed
     Input (1, resolution, resolution, 1), output (1, classes) probabilities. In the paper's form the scaled hyperbolic
     tangents are sigmoids: tanh(x) = 2 sigmoid(2 x) - 1, and the factors belong to the weights around. Its output units
     measure the distance to a fixed code of +-1 each; the softmax of minus these distances is that of the products with
-    twice the codes, so they are a dense layer (its bias is what the -1 above adds up to). Its 85 numbers a class count
-    as parameters beside the paper's 60,000 trained ones. C5 spans what S4 leaves of the input.
+    the codes, up to a factor, so they are a dense layer (its bias is what the -1 above adds up to). It is no part of
+    the 60,000 trained parameters. The paper draws its codes, pictures of characters; ours are random, as weights are.
+    C5 spans what S4 leaves of the input.
     Source: the paper, section II.B.
     """
     b = GraphBuilder(
         graph_name("lenet5", "" if form == "paper" else form, resolution), (1, resolution, resolution, 1), seed=seed
     )
-    end = _paper if form == "paper" else _modern
-    return finish_classifier(b, end(b, classes), MNIST, resolution)
+    if form == "modern":
+        return finish_classifier(b, _modern(b, classes), MNIST, resolution)
+    graph = finish_classifier(b, _paper(b, classes), MNIST, resolution)
+    graph.metadata[FIXED] = [*next(node for node in graph.nodes if node.name == "codes").inputs[1:]]
+    return graph
 
 
 def _paper(b: GraphBuilder, classes: int) -> str:
@@ -75,8 +85,15 @@ def _paper(b: GraphBuilder, classes: int) -> str:
     x = _subsample(b, b.activation(_sparse_c3(b, x), "sigmoid", name="C3_sigmoid"), "S4")
     x = b.conv2d(x, 120, b.shape(x)[1:3], padding="valid", bias=True, gain=SIGMOID_GAIN, name="C5")
     x = b.activation(b.reshape(x, (1, 120), name="C5_flat"), "sigmoid", name="C5_sigmoid")
-    x = b.activation(b.dense(x, 84, gain=SIGMOID_GAIN, name="F6"), "sigmoid", name="F6_sigmoid")
-    return b.dense(x, classes, gain=CODES_GAIN, name="codes")
+    x = b.activation(b.dense(x, F6, gain=SIGMOID_GAIN, name="F6"), "sigmoid", name="F6_sigmoid")
+    return _codes(b, x, classes)
+
+
+def _codes(b: GraphBuilder, x: str, classes: int) -> str:
+    """Products of x's tanh, x (1, F6) being its sigmoid, with a code of +-CODE for each class."""
+    signs = np.random.default_rng(b.seed).choice(np.array([-CODE, CODE], np.float32), (F6, classes))
+    constants = (b.constant("codes/kernel", 2 * signs), b.constant("codes/bias", -signs.sum(0)))
+    return b.op("dense", [x, *constants], name="codes")
 
 
 def _sparse_c3(b: GraphBuilder, x: str) -> str:
@@ -108,5 +125,5 @@ def _modern(b: GraphBuilder, classes: int) -> str:
         x = b.pool(b.activation(x, "relu", name=f"{convolution}_relu"), "max_pool", 2, stride=2, name=pool)
     x = b.conv2d(x, 120, b.shape(x)[1:3], padding="valid", bias=True, name="C5")
     x = b.activation(b.reshape(x, (1, 120), name="C5_flat"), "relu", name="C5_relu")
-    x = b.activation(b.dense(x, 84, gain=2.0, name="F6"), "relu", name="F6_relu")
+    x = b.activation(b.dense(x, F6, gain=2.0, name="F6"), "relu", name="F6_relu")
     return b.dense(x, classes, name="logits")

@@ -5,10 +5,11 @@ from __future__ import annotations
 from edgekit.zoo.registry import Published
 
 _TORCHVISION = "torchvision 0.28, weights IMAGENET1K_V1"
+_ALEXNET = "NIPS 2012, section 1; accuracy, with response normalization: arXiv:1602.07360, table 2"
 _VGG_TABLE = "arXiv:1409.1556, tables 2 and 3 (one scale of the whole picture)"
 
 ALEXNET_PUBLISHED = (
-    Published({"form": "paper"}, 60, None, 57.2, 80.3, "NIPS 2012, section 1; accuracy: arXiv:1602.07360, table 2"),
+    Published({"form": "paper"}, 60, None, 57.2, 80.3, _ALEXNET),
     Published({"form": "torch", "resolution": 224}, 61.1, 714, 56.522, 79.066, _TORCHVISION),
 )
 

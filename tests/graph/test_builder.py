@@ -11,7 +11,15 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from edgekit.errors import GraphError, ModelError, ShapeError
-from edgekit.graph.builder import CLASSIFIER_GAIN, RANDOM_PIECE, GraphBuilder, ceil_padding, pair, same_padding
+from edgekit.graph.builder import (
+    CLASSIFIER_GAIN,
+    CORRELATION,
+    RANDOM_PIECE,
+    GraphBuilder,
+    ceil_padding,
+    pair,
+    same_padding,
+)
 from edgekit.graph.ops import conv_output_size
 
 SIZES, KERNELS, STRIDES = st.integers(1, 300), st.integers(1, 11), st.integers(1, 5)
@@ -186,3 +194,17 @@ def test_random_weights_are_numpys_float32_draws(size, variance):
     unit = np.random.default_rng([3, zlib.crc32(b"w")]).random((1, size), np.float32) * np.float32(2) - np.float32(1)
     np.testing.assert_array_equal(ours, unit * np.float32(math.sqrt(3 * variance)))
     assert (ours.dtype, ours.flags.writeable) == (np.float32, False)
+
+
+@pytest.mark.parametrize("shape", [(3, 3, 1, 40), (5, 5, 3, 40)])
+def test_even_filters_keep_the_variance_of_correlated_inputs(shape):
+    """And point where the plain ones do."""
+    b = GraphBuilder("g", seed=3)
+    fan_in = int(np.prod(shape[:3]))
+    even = b.graph.tensor(b.random("even", shape, 2.0 / fan_in, even=True)).array.reshape(fan_in, 40).astype(float)
+    covariance = np.full((fan_in, fan_in), CORRELATION) + (1 - CORRELATION) * np.eye(fan_in)
+    np.testing.assert_allclose(np.einsum("if,ij,jf->f", even, covariance, even), 2.0, rtol=1e-6)
+    plain = GraphBuilder("g", seed=3)
+    drawn = plain.graph.tensor(plain.random("even", shape, 2.0 / fan_in)).array.reshape(fan_in, 40)
+    ratio = even / drawn
+    np.testing.assert_allclose(ratio, np.broadcast_to(ratio[:1], ratio.shape), rtol=1e-5)

@@ -22,8 +22,8 @@ def test_counts_equal_the_references(model, options, parameters, macs):
 
 
 def test_lenets_counts_are_the_papers():
-    """Section II.B: 60,000 trained parameters, ten fixed codes of 84 and an offset; today's form has 61,706."""
-    assert counts("lenet5") == (60_000 + 10 * 85, 326_520)
+    """Section II.B: 60,000 trained parameters, without the codes of the outputs; today's form has 61,706."""
+    assert counts("lenet5") == (60_000, 326_520)
     assert counts("lenet5", form="modern") == (61_706, 416_520)
 
 
@@ -83,6 +83,20 @@ def test_the_papers_lenet_equals_torch():
         theirs = net.eval()(torch.from_numpy(x.transpose(0, 3, 1, 2).copy())).numpy()
     ours = interpret(graph, {"input": x}, keep=True)["codes"]
     np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4 * np.abs(theirs).max())
+
+
+def test_lenets_codes_are_fixed_signs():
+    """A product with codes of +-1 orders classes as the distance to them does."""
+    graph = build_model("lenet5", classes=7)
+    kernel, bias = (graph.tensor(name).array for name in graph.metadata["fixed"])
+    assert kernel.shape == (84, 7)
+    assert len(np.unique(np.abs(kernel))) == 1
+    assert len(np.unique(np.sign(kernel), axis=1).T) == 7
+    found = interpret(graph, {"input": np.ones((1, 32, 32, 1), np.float32)}, keep=True)
+    tanh = 2 * found["F6_sigmoid"][0] - 1
+    distances = ((tanh[:, None] - np.sign(kernel)) ** 2).sum(0)
+    np.testing.assert_array_equal(np.argsort(found["codes"][0]), np.argsort(-distances))
+    np.testing.assert_allclose(bias, -kernel.sum(0) / 2, rtol=1e-5)
 
 
 def test_c3_reads_what_table_1_says():
