@@ -120,18 +120,16 @@ def without_border_ops(content: bytes, real_inputs: int, real_outputs: int) -> b
     content: of the file; its first inputs and outputs are the network's own. Works on the machine it runs on only.
     """
     model = _optimized(content)
-    nodes, types = model.graph.node, _types_at_borders(model)
+    nodes, types, conversions = model.graph.node, _types_at_borders(model), _conversions(model)
     names = [tensor.name for tensor in list(model.graph.input)[real_inputs:]]
     for name in names:  # grows meanwhile
-        for node in [n for n in nodes if n.op_type in BORDER_OPS and n.input[0] == name]:
+        for node in [n for n in nodes if n.input[0] == name and n.output[0] in conversions]:
             names.append(node.output[0])
             nodes.remove(node)
-    _replace(model.graph.input, real_inputs, [types[name] for name in names if _readers(model, name)])
+    _replace(model.graph.input, real_inputs, [types[name] for name in names if _is_read(model, name)])
     names = [tensor.name for tensor in list(model.graph.output)[real_outputs:]]
     for name in names:
-        for node in [n for n in nodes if n.op_type in BORDER_OPS and n.output[0] == name]:
-            if _readers(model, name):
-                continue
+        for node in [n for n in nodes if n.output[0] == name and name in conversions and not _is_read(model, name)]:
             names.append(node.input[0])
             nodes.remove(node)
     made = {name for n in nodes for name in n.output}
@@ -139,8 +137,26 @@ def without_border_ops(content: bytes, real_inputs: int, real_outputs: int) -> b
     return bytes(model.SerializeToString())
 
 
-def _readers(model: Any, name: str) -> list[Any]:
-    return [node for node in model.graph.node if name in node.input]
+def _conversions(model: Any) -> set[str]:
+    """What is made by nodes that change layout or dtype, but not scale (a ReLU can be written as a change of scale)."""
+    from onnx import numpy_helper
+
+    makers = {name: node for node in model.graph.node for name in node.output}
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    found = set()
+    for node in model.graph.node:
+        before = makers.get(node.input[0])
+        if node.op_type == "QuantizeLinear" and before is not None and before.op_type == "DequantizeLinear":
+            scales = [numpy_helper.to_array(constants[n.input[1]]) for n in (node, before)]
+            if not np.array_equal(*scales):
+                continue
+        if node.op_type in BORDER_OPS:
+            found.add(node.output[0])
+    return found
+
+
+def _is_read(model: Any, name: str) -> bool:
+    return any(name in node.input for node in model.graph.node)
 
 
 def _optimized(content: bytes) -> Any:

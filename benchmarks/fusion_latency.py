@@ -10,6 +10,11 @@ Preparing files (slow, TensorFlow and torch) and timing (the machine must be qui
 
     python benchmarks/fusion_latency.py prepare --work DIR [--models A B] [--again]
     python benchmarks/fusion_latency.py time --work DIR [--models A B] [--formats "int8 tflite"] [--runs N] [--json F]
+    python benchmarks/fusion_latency.py profile --work DIR [--models A B] [--formats "int8 tflite"] [--json F]
+
+`--json` keeps results: rows that are measured again replace the older ones, so networks can be timed one after another.
+`table --json F` prints what it holds. `profile` says what the time of (c) goes into, by the runtimes' own profilers
+(`op_profile.py`); those are shares, and with `--json F` milliseconds of the latencies in it.
 
 One thread, pinned; the four files of a format in interleaved blocks, there and back; medians.
 Needs the [test] extra, torch, pytorchcv and onnxscript.
@@ -23,6 +28,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import op_profile
 from fusion_files import WAYS, file_of, prepare
 from fusion_models import COLUMNS, NETWORKS, Network, network
 from machine import machine_line, versions_line
@@ -31,31 +37,61 @@ from edgekit.bench.host import Latency, bench_files
 
 SECONDS = 1.0
 """Least time of each file's runs."""
+PROFILED_RUNS, TOP = 50, 7
+
+Case = tuple[Network, str]
+"""A network in one of COLUMNS."""
 
 
 def main() -> None:
     arguments = _parse()
     networks = [network(name) for name in arguments.models] or list(NETWORKS)
+    cases = [(row, column) for row in networks for column in arguments.formats or COLUMNS]
     if arguments.step == "prepare":
         for row in networks:
             print(f"preparing {row.name}", flush=True)
             prepare(row, arguments.work, again=arguments.again)
-        return
+    elif arguments.step == "time":
+        _time(cases, arguments)
+    elif arguments.step == "profile":
+        _profile(cases, arguments)
+    else:
+        kept = _kept(arguments.json)
+        print("\n".join([HEAD, *(line(kept[row.name, column]) for row, column in cases if (row.name, column) in kept)]))
+
+
+def _time(cases: Sequence[Case], arguments: argparse.Namespace) -> None:
     print(f"{machine_line()}\n{versions_line()}\none thread, at least {arguments.runs} runs and {SECONDS} s a file\n")
     print(HEAD)
-    results = []
-    for row in networks:
-        for column in arguments.formats or COLUMNS:
-            results.append(measure(row, column, arguments))
-            print(line(row, results[-1]), flush=True)
-    if arguments.json:
-        arguments.json.write_text(json.dumps({"machine": machine_line(), "rows": results}, indent=2))
+    kept = _kept(arguments.json)
+    for row, column in cases:
+        result = kept[row.name, column] = measure(row, column, arguments)
+        print(line(result), flush=True)
+        if arguments.json:
+            document = {"machine": machine_line(), "versions": versions_line(), "rows": list(kept.values())}
+            arguments.json.write_text(json.dumps(document, indent=2))
+
+
+def _kept(path: Path | None) -> dict[tuple[str, str], dict[str, Any]]:
+    """Rows measured before, by network and format."""
+    if path is None or not path.exists():
+        return {}
+    return {(row["network"], row["format"]): row for row in json.loads(path.read_text())["rows"]}
+
+
+def _profile(cases: Sequence[Case], arguments: argparse.Namespace) -> None:
+    kept = _kept(arguments.json)
+    print("| network | format | (c) spends its time on |\n|---|---|---|")
+    for row, column in cases:
+        shares = op_profile.profile(_existing(arguments.work, row, column, "fused"), PROFILED_RUNS)
+        ms = kept[row.name, column]["ms"]["fused"] if (row.name, column) in kept else None
+        print(f"| {row.name} | {column} | {', '.join(op_profile.lines(shares, TOP, ms))} |", flush=True)
 
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("step", choices=("prepare", "time"))
-    parser.add_argument("--work", type=Path, required=True, help="folder of the prepared files")
+    parser.add_argument("step", choices=("prepare", "time", "profile", "table"))
+    parser.add_argument("--work", type=Path, default=Path(), help="folder of the prepared files")
     parser.add_argument("--models", nargs="+", default=[], help=", ".join(n.name for n in NETWORKS))
     parser.add_argument("--formats", nargs="+", choices=COLUMNS, default=[])
     parser.add_argument("--runs", type=int, default=64, help="least number of runs of each file")
@@ -66,13 +102,10 @@ def _parse() -> argparse.Namespace:
 
 def measure(row: Network, column: str, arguments: argparse.Namespace) -> dict[str, Any]:
     """Medians in ms by way, with the raw ratio and its interval."""
-    files = [file_of(arguments.work, row, column, way) for way in WAYS]
-    missing = next((path for path in files if not path.exists()), None)
-    if missing is not None:
-        raise SystemExit(f"{missing} is missing: run `prepare --models {row.name}` first")
+    files = {way: _existing(arguments.work, row, column, way) for way in WAYS}
     # The fused file comes first, so that all ratios are to it.
     order = sorted(WAYS, key=lambda way: way != "fused")
-    found = bench_files([files[WAYS.index(w)] for w in order], seconds=SECONDS, min_runs=arguments.runs)
+    found = bench_files([files[way] for way in order], seconds=SECONDS, min_runs=arguments.runs)
     by_way = dict(zip(order, found, strict=True))
     return {
         "network": row.name,
@@ -82,6 +115,13 @@ def measure(row: Network, column: str, arguments: argparse.Namespace) -> dict[st
         "target": row.targets[COLUMNS.index(column)] if row.targets else None,
         "runs": {way: by_way[way].summary.runs for way in WAYS},
     }
+
+
+def _existing(work: Path, row: Network, column: str, way: str) -> Path:
+    path = file_of(work, row, column, way)
+    if not path.exists():
+        raise SystemExit(f"{path} is missing: run `prepare --models {row.name}` first")
+    return path
 
 
 def _ratio(latency: Latency) -> Sequence[float]:
@@ -95,13 +135,13 @@ HEAD = (
 )
 
 
-def line(row: Network, result: dict[str, Any]) -> str:
+def line(result: dict[str, Any]) -> str:
     """One line of the table. recovered: (a - c) / (a - d); empty where (a) is not above the floor."""
     usual, unfused, fused, floor = (result["ms"][way] for way in WAYS)
     share = f"{(usual - fused) / (usual - floor):.0%}" if usual > floor else ""
     ratio, target = result["over_fused"]["usual"][0], result["target"]
     mark = "" if target is None else f"{target:g} {'met' if ratio >= target else 'missed'}"
-    cells = [row.name, result["format"], *(f"{ms:.2f}" for ms in (usual, unfused, fused, floor))]
+    cells = [result["network"], result["format"], *(f"{ms:.2f}" for ms in (usual, unfused, fused, floor))]
     return "| " + " | ".join([*cells, f"{ratio:.2f}", mark, f"{result['over_fused']['unfused'][0]:.2f}", share]) + " |"
 
 
