@@ -17,7 +17,7 @@ Preparing files (slow, TensorFlow and torch) and timing (the machine must be qui
 (`op_profile.py`); those are shares, and with `--json F` milliseconds of the latencies in it.
 
 One thread, pinned; the four files of a format in interleaved blocks, there and back; medians.
-Needs the [test] extra, torch, pytorchcv and onnxscript.
+Needs the [test] and [peers] extras.
 """
 
 from __future__ import annotations
