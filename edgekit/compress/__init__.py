@@ -1,0 +1,1 @@
+"""Weights in few bytes: codebooks, entropy coders and the `.ekz` container."""
