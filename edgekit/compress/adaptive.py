@@ -24,7 +24,7 @@ class Model:
 
     order, stride_bits: how it is walked through; zero: the code of the value 0 where zeros are told apart, or -1;
     scale: levels per unit (a float32); mean: mean magnitude in 1/64 levels, zeros included; share: weights that are not
-    zero, in 1/256; spread: their mean magnitude in 1/256 levels; coefficients: int8 pairs of `scores`, one a class of taps.
+    zero, in 1/256; spread: their mean magnitude in 1/256 levels; coefficients: a class of taps' two rows for `scores`.
     """
 
     order: int
@@ -92,9 +92,10 @@ def _code_step(contexts: tuple[Array, Array], tables: Tables, coder: Coder, want
 def _code_bins(contexts: Array, tables: Tables, coder: Coder, wanted: Array | None) -> Array:
     cells = tables.cells
     if not len(contexts) or cells.bins * cells.code_at.shape[1] == 1:
-        return np.full(len(contexts), cells.code_at[0, 0], np.int32)
+        only: Array = np.full(len(contexts), cells.code_at[0, 0], np.int32)
+        return only
     bins = coder.symbols(contexts, frequencies(tables.bins), None if wanted is None else cells.bin_of[wanted])
-    ranks = np.zeros(len(bins), np.int32)
+    ranks: Array = np.zeros(len(bins), np.int32)
     if tables.codes.shape[1] > 1:
         ranks = coder.symbols(bins, frequencies(tables.codes), None if wanted is None else cells.rank[wanted])
     tables.learn_bins(contexts, bins, ranks)

@@ -1,8 +1,8 @@
 """In which order the elements of a tensor are coded.
 
 A kernel is seen as rows (output channels), columns (input channels) and taps (the places of the window). Rows are coded
-coarse to fine: every 64th one, then those halfway between, down to the last half, so that most rows have both neighbours
-known. All columns of a set of rows at one tap are one step: a batch for the range coder.
+coarse to fine: every 64th one, then those halfway between, down to the last half, so that most rows have both
+neighbours known. All columns of a set of rows at one tap are one step: a batch for the range coder.
 """
 
 from __future__ import annotations
@@ -57,18 +57,20 @@ class Arrangement:
 
     def to_taps(self, flat: Array) -> Array:
         """The tensor's elements (n,) as (taps, rows, columns), a view."""
-        return flat.reshape(self._stored()).transpose(self._axes())
+        seen: Array = flat.reshape(self._stored()).transpose(self._axes())
+        return seen
 
     def from_taps(self, array: Array) -> Array:
         """What `to_taps` made of the elements, back in their order in memory: (n,)."""
         axes = self._axes()
         inverse = [axes.index(axis) for axis in range(3)]
-        return array.transpose(inverse).reshape(-1)
+        flat: Array = array.transpose(inverse).reshape(-1)
+        return flat
 
     def _stored(self) -> tuple[int, int, int]:
         sizes = {"t": self.taps, "r": self.rows, "c": self.columns}
-        first, second, third = _STORED[self.order]
-        return sizes[first], sizes[second], sizes[third]
+        stored = _STORED[self.order]
+        return sizes[stored[0]], sizes[stored[1]], sizes[stored[2]]
 
     def _axes(self) -> tuple[int, int, int]:
         stored = _STORED[self.order]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from edgekit.errors import WeightsError
 
@@ -79,7 +80,7 @@ def write_sorted(bits: BitWriter, keys: Sequence[int], width: int) -> None:
     """
     bits.number(keys[0], width)
     length = 0
-    for before, key in zip(keys, keys[1:], strict=False):
+    for before, key in pairwise(keys):
         gap = key - before - 1
         bits.signed(gap.bit_length() - length)
         length = gap.bit_length()

@@ -97,7 +97,8 @@ def _neighbours(known: Known, run: Run, tap: int, near: tuple[int, ...]) -> tupl
         table = np.stack([np.broadcast_to(t, nothing.shape).astype(np.float32).ravel() for t in terms])
         keep = max(1, table.shape[1] // FITTED_ROWS)
         table = table[:, ::keep]
-        return (table @ table.T).astype(np.float64)
+        products: Matrix = (table @ table.T).astype(np.float64)
+        return products
 
     signed = [around[0].astype(np.int32) + around[1], *taps, mean, target]
     sizes = [np.abs(around[0]).astype(np.int32) + np.abs(around[1]), *(np.abs(t) for t in taps)]

@@ -1,7 +1,7 @@
 """An interleaved range coder (rANS): many lanes side by side, so that numpy codes a thousand decisions at a time.
 
-Lane j codes every L-th decision of a batch. A state is 32 bits wide and never below 2^16 between decisions; 16-bit words
-move between the states and one stream that all lanes share. Coding runs backwards, from the last decision to the
+Lane j codes every L-th decision of a batch. A state is 32 bits wide and never below 2^16 between decisions; 16-bit
+words move between the states and one stream that all lanes share. Coding runs backwards, from the last decision to the
 first, so that decoding runs forwards. The states that the encoder begins with are free in their lower 16 bits: they
 carry raw words of the caller's, which the decoder finds in its final states; an unintended change of the stream shows
 in their upper bits. Source: arXiv:1311.2540 (ANS), arXiv:1402.3392 (interleaving).
@@ -144,7 +144,8 @@ class LaneDecoder:
             found[low : low + lanes] = entry
             slot -= starts.take(entry)
             self._refill(flat.take(entry) * (state >> np.uint32(SYMBOL_BITS)) + slot)
-        return found - rows * freqs.shape[1]
+        symbols: Numbers = found - rows * freqs.shape[1]
+        return symbols
 
     def _refill(self, states: npt.NDArray[np.uint32]) -> None:
         """Give each state that fell below 2^16 the next word."""
@@ -161,7 +162,8 @@ class LaneDecoder:
         """The raw words that travelled in the states. Raises WeightsError unless all words are used up exactly."""
         if self._at != len(self._words) or ((self._states >> np.uint32(16)) != 1).any():
             raise WeightsError("the coded data do not end where they should")
-        return self._states.astype(np.uint16)
+        raw: Words = self._states.astype(np.uint16)
+        return raw
 
 
 def _given(known: Numbers | npt.NDArray[np.bool_] | None) -> npt.NDArray[np.generic]:

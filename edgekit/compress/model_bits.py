@@ -19,11 +19,25 @@ COEFFICIENT_BITS = 2
 
 
 def write_codebook(bits: BitWriter, symbols: Symbols) -> None:
-    """low_bits (6 bits), number of codes - 1 (12 bits), the codes."""
+    """low_bits (6 bits), number of codes - 1 (12 bits), trimmed bits (6 bits), the codes without them.
+
+    Trimmed are bits that end all values as zeros: in sorted codes they are zeros, or ones where a float is negative.
+    """
     width = 8 * symbols.dtype.itemsize - symbols.low_bits
+    codes = [int(code) for code in symbols.codes]
+    trim = _trimmed(codes, width, symbols.dtype)
     bits.number(symbols.low_bits, 6)
-    bits.number(len(symbols.codes) - 1, 12)
-    write_sorted(bits, [int(code) for code in symbols.codes], width)
+    bits.number(len(codes) - 1, 12)
+    bits.number(trim, 6)
+    write_sorted(bits, [code >> trim for code in codes], width - trim)
+
+
+def _trimmed(codes: list[int], width: int, dtype: np.dtype[np.generic]) -> int:
+    top = 1 << (width - 1)
+    ends = 0
+    for code in codes:
+        ends |= ~code if dtype.kind == "f" and not code & top else code
+    return min((ends & -ends).bit_length() - 1, width - 1) if ends & (top - 1) else width - 1
 
 
 def read_codebook(bits: BitReader, dtype: np.dtype[np.generic]) -> tuple[int, Array]:
@@ -32,8 +46,12 @@ def read_codebook(bits: BitReader, dtype: np.dtype[np.generic]) -> tuple[int, Ar
     width = 8 * dtype.itemsize - low_bits
     if width < 1:
         raise WeightsError(f"{low_bits} bits are set apart of a number of {8 * dtype.itemsize}")
-    count = bits.number(12) + 1
-    return low_bits, np.array(read_sorted(bits, count, width), f"u{dtype.itemsize}")
+    count, trim = bits.number(12) + 1, bits.number(6)
+    if trim >= width:
+        raise WeightsError(f"{trim} bits of codes that have {width} are trimmed")
+    ones, top = (1 << trim) - 1 if dtype.kind == "f" else 0, 1 << (width - trim - 1)
+    codes = [code << trim | (0 if code & top else ones) for code in read_sorted(bits, count, width - trim)]
+    return low_bits, np.array(codes, f"u{dtype.itemsize}")
 
 
 def write_model(bits: BitWriter, model: Model) -> None:

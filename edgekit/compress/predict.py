@@ -20,7 +20,7 @@ Scores = npt.NDArray[np.int32]
 TAP_CLASSES = 9
 """Taps 0 to 7 have sums of their own, later ones share the ninth."""
 ONE = 64
-"""Coefficients are in 1/64; of column means (which are in quarter levels) in 1/16; the constant's is in 16/64 levels."""
+"""Coefficients are in 1/64; those of column means (in quarter levels) in 1/16; the constant's in 16/64 levels."""
 MAX_MEAN = 127 * ONE
 FINE = tuple(round(256 * 2 ** (k / 5 - 2.4)) for k in range(1, SCALES))
 """Where the classes of magnitude begin, as shares of the mean magnitude in 1/256: five classes an octave."""

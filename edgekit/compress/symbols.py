@@ -1,7 +1,7 @@
 """A tensor as symbols: indices into the sorted list of its distinct leading bits, and the bits below them as they are.
 
-With no bits below, the list is the tensor's codebook. Weights with too many distinct values keep their sign, exponent and
-a few bits of the mantissa as symbols; what lies below is noise that no model predicts.
+With no bits below, the list is the tensor's codebook. Weights with too many distinct values keep their sign, exponent
+and a few bits of the mantissa as symbols; what lies below is noise that no model predicts.
 """
 
 from __future__ import annotations

@@ -94,7 +94,8 @@ class Tables:
 
     def ones(self) -> Counts:
         """Probability that a weight is not zero, by context, in 2^-16: (24, 4)."""
-        return np.clip((self.zeros[..., 1] << 16) // self.zeros.sum(axis=-1), 32, (1 << 16) - 32)
+        ones: Counts = np.clip((self.zeros[..., 1] << 16) // self.zeros.sum(axis=-1), 32, (1 << 16) - 32)
+        return ones
 
     def learn_zeros(self, contexts: Array, flags: Array) -> None:
         """Count flags (n,) under contexts (n,) of the 24 x 4."""
@@ -111,10 +112,10 @@ class Tables:
 
 
 def frequencies(counts: Counts) -> Counts:
-    """Each row in proportion, at least 1 where a count is not 0, summing up to 4096; the first largest takes the rest."""
+    """Each row in proportion, at least 1 where a count is not 0, summing up to 4096; its first largest takes the rest."""
     present = counts > 0
     room = (1 << SYMBOL_BITS) - present.sum(axis=1, keepdims=True)
-    freqs = present + counts * room // counts.sum(axis=1, keepdims=True)
+    freqs: Counts = present + counts * room // counts.sum(axis=1, keepdims=True)
     freqs[np.arange(len(freqs)), freqs.argmax(axis=1)] += (1 << SYMBOL_BITS) - freqs.sum(axis=1)
     return freqs
 
