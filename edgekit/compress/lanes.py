@@ -10,7 +10,7 @@ in their upper bits. Source: arXiv:1311.2540 (ANS), arXiv:1402.3392 (interleavin
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -47,15 +47,15 @@ class CountingCoder:
 
     def flags(self, ones: Numbers, known: npt.NDArray[np.bool_] | None) -> npt.NDArray[np.bool_]:
         """As `Coder`; `known` must be given."""
-        known = _given(known)
-        self.bits -= float(np.log2(np.where(known, ones, LOW - ones) / LOW).sum())
-        return known
+        told = _given(known)
+        self.bits -= float(np.log2(np.where(told, ones, LOW - ones) / LOW).sum())
+        return told
 
     def symbols(self, rows: Numbers, freqs: Numbers, known: Numbers | None) -> Numbers:
         """As `Coder`; `known` must be given."""
-        known = _given(known)
-        self.bits -= float(np.log2(freqs[rows, known] / (1 << SYMBOL_BITS)).sum())
-        return known
+        told = _given(known)
+        self.bits -= float(np.log2(freqs[rows, told] / (1 << SYMBOL_BITS)).sum())
+        return told
 
 
 @dataclass(slots=True)
@@ -66,17 +66,17 @@ class LaneEncoder:
 
     def flags(self, ones: Numbers, known: npt.NDArray[np.bool_] | None) -> npt.NDArray[np.bool_]:
         """As `Coder`; `known` must be given."""
-        known = _given(known)
+        told = _given(known)
         zeros = LOW - ones
-        self._add(FLAG_BITS, np.where(known, zeros, 0), np.where(known, ones, zeros))
-        return known
+        self._add(FLAG_BITS, np.where(told, zeros, 0), np.where(told, ones, zeros))
+        return told
 
     def symbols(self, rows: Numbers, freqs: Numbers, known: Numbers | None) -> Numbers:
         """As `Coder`; `known` must be given."""
-        known = _given(known)
+        told = _given(known)
         starts = np.cumsum(freqs, axis=1) - freqs
-        self._add(SYMBOL_BITS, starts[rows, known], freqs[rows, known])
-        return known
+        self._add(SYMBOL_BITS, starts[rows, told], freqs[rows, told])
+        return told
 
     def _add(self, bits: int, starts: Numbers, freqs: Numbers) -> None:
         self.batches.append((bits, starts.astype(np.uint32), freqs.astype(np.uint32)))
@@ -166,7 +166,10 @@ class LaneDecoder:
         return raw
 
 
-def _given(known: Numbers | npt.NDArray[np.bool_] | None) -> npt.NDArray[np.generic]:
+T = TypeVar("T")
+
+
+def _given(known: T | None) -> T:
     if known is None:
         raise TypeError("an encoder must be told what to encode")
     return known

@@ -112,7 +112,7 @@ class Tables:
 
 
 def frequencies(counts: Counts) -> Counts:
-    """Each row in proportion, at least 1 where a count is not 0, summing up to 4096; its first largest takes the rest."""
+    """Each row in proportion, at least 1 where a count is not 0, summing up to 4096; the largest takes the rest."""
     present = counts > 0
     room = (1 << SYMBOL_BITS) - present.sum(axis=1, keepdims=True)
     freqs: Counts = present + counts * room // counts.sum(axis=1, keepdims=True)
