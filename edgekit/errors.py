@@ -6,7 +6,8 @@
     ├── ModelError                    a model that does not exist or options it cannot have
     ├── WeightsError                  weights that are missing, damaged or of another architecture
     ├── ImportFileError               a model file that cannot be read
-    │   └── UnsupportedOpError        an op that a reader or writer does not know
+    │   ├── UnsupportedOpError        an op that a reader or writer does not know
+    │   └── ContainerError            an .ekz file that is damaged or too new
     ├── DataError                     calibration or evaluation data that cannot be used
     ├── QuantizationError             a graph that cannot be quantized (NaN, constant ranges, ...)
     ├── DeviceError                   a device profile that is wrong or missing, a device that cannot be reached
@@ -52,6 +53,10 @@ class UnsupportedOpError(ImportFileError):
     def __init__(self, op: str, node: str, target: str, remedy: str) -> None:
         self.op, self.node, self.target = op, node, target
         super().__init__(f"{target} cannot take op {op} (node {node!r}): {remedy}")
+
+
+class ContainerError(ImportFileError):
+    """An `.ekz` file is damaged, of a newer version, or does not hold what is asked of it."""
 
 
 class DataError(EdgekitError):

@@ -79,6 +79,7 @@ def read_model(bits: BitReader, shape: tuple[int, ...], codes: int) -> Model:
     sound = (
         arrangement is not None
         and stride_bits <= MAX_STRIDE_BITS
+        and (stride_bits == 0 or 2 << stride_bits <= arrangement.rows)
         and zero < codes <= MAX_SYMBOLS
         and 0 < scale < float("inf")
         and 0 < mean <= MAX_MEAN
