@@ -11,6 +11,7 @@ import click
 from edgekit.cli.options import json_option
 
 if TYPE_CHECKING:
+    from edgekit.pipeline.inspect_container import ContainerDescription
     from edgekit.pipeline.inspect_file import FileDescription
     from edgekit.runtime.io_spec import IoSpec
 
@@ -19,9 +20,22 @@ if TYPE_CHECKING:
 @click.argument("file", type=click.Path(path_type=Path))
 @json_option
 def command(file: Path, as_json: bool) -> None:
-    """Show what is inside FILE (.tflite or .onnx): inputs, outputs, ops, sizes, how it was made."""
+    """Show what is inside FILE (.tflite, .onnx or .ekz).
+
+    Of a model file: inputs, outputs, ops, sizes, how it was made. Of a container: each tensor's sparsity, bits, coded
+    bytes and ratio.
+    """
     from edgekit.cli.console import print_json
+    from edgekit.pipeline.inspect_container import inspect_container, is_container
     from edgekit.pipeline.inspect_file import inspect_file
+
+    if is_container(file):
+        container = inspect_container(file)
+        if as_json:
+            print_json(container.to_json())
+        else:
+            _print_container(container)
+        return
 
     description = inspect_file(file)
     if as_json:
@@ -50,6 +64,33 @@ def _print(description: FileDescription) -> None:
     if description.metadata:
         out.print()
         print_table(["made by edgekit", ""], _metadata_rows(description.metadata), text=("",))
+
+
+def _print_container(container: ContainerDescription) -> None:
+    from edgekit.cli.console import out, print_table, share_text, size_text
+
+    sizes = container.sizes
+    rows = [
+        ("holds", ", ".join([*container.files, *(["a graph"] if container.nodes else [])])),
+        ("file" if container.files else "float weights", size_text(sizes.file_bytes)),
+        *([("zipped", size_text(sizes.zipped_bytes))] if container.files else []),
+        (".ekz", size_text(sizes.ekz_bytes)),
+        ("weights in memory", size_text(sizes.memory_bytes)),
+        ("beside AlexNet's 240 MB", f"{sizes.under_alexnet:,.0f}x smaller"),
+    ]
+    print_table([str(container.path), ""], rows, text=("",))
+    out.print()
+    columns = ["tensor", "shape", "dtype", "zeros", "values", "bits", "bytes", "coded", "ratio", "method"]
+    cells = [
+        (
+            *(row.name, "x".join(map(str, row.shape)) or "scalar", row.dtype, share_text(row.sparsity)),
+            *(str(row.distinct), str(row.bits), f"{row.nbytes:,}", f"{row.coded_bytes:,.0f}"),
+            *(f"{row.ratio:.2f}", row.method),
+        )
+        for row in container.rows
+    ]
+    cells.append(("all else", "", "", "", "", "", "", f"{container.rest_bytes:,}", "", ""))
+    print_table(columns, cells, text=("shape", "dtype", "method"))
 
 
 def _io_text(spec: IoSpec) -> str:

@@ -43,23 +43,23 @@ class BitReader:
 
     def __init__(self, data: bytes) -> None:
         self._text = format(int.from_bytes(data, "big"), f"0{8 * len(data)}b") if data else ""
-        self._at = 0
+        self.at = 0
 
     def number(self, width: int) -> int:
         """`width` bits."""
-        if self._at + width > len(self._text):
+        if self.at + width > len(self._text):
             raise WeightsError("the tables end too early")
-        text = self._text[self._at : self._at + width]
-        self._at += width
+        text = self._text[self.at : self.at + width]
+        self.at += width
         return int(text, 2) if width else 0
 
     def count(self) -> int:
         """A number in Elias's gamma code."""
-        one = self._text.find("1", self._at, self._at + MAX_ZEROS + 1)
+        one = self._text.find("1", self.at, self.at + MAX_ZEROS + 1)
         if one < 0:
             raise WeightsError("the tables are damaged")
-        zeros = one - self._at
-        self._at = one
+        zeros = one - self.at
+        self.at = one
         return self.number(zeros + 1) - 1
 
     def signed(self) -> int:
@@ -69,7 +69,7 @@ class BitReader:
 
     def finish(self) -> None:
         """Raises WeightsError unless nothing but the padding is left."""
-        if len(self._text) - self._at >= 8 or "1" in self._text[self._at :]:
+        if len(self._text) - self.at >= 8 or "1" in self._text[self.at :]:
             raise WeightsError("the tables do not end where they should")
 
 

@@ -1,0 +1,82 @@
+"""`edgekit compress`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from edgekit.cli.options import json_option, model_options, zoo_options
+from edgekit.cli.zoo_command import ZooCommand
+from edgekit.errors import ModelError
+
+if TYPE_CHECKING:
+    from edgekit.pipeline.container_file import CompressResult
+
+
+@click.command(name="compress", cls=ZooCommand)
+@model_options
+@click.option("--weights", default="auto", show_default=True, help="As for `export`; for models of the zoo.")
+@click.option("--out", type=click.Path(path_type=Path), help="The container (default: the model's name with .ekz).")
+@click.option("--graph", "as_graph", is_flag=True, help="Read a model file and keep its graph, not its bytes.")
+@click.option("--embed", default="", help="With a graph: tflite, onnx or both, for the C decoder to restore.")
+@json_option
+def command(
+    model: str,
+    alpha: float | None,
+    resolution: int | None,
+    rho: float | None,
+    classes: int | None,
+    seed: int,
+    input_shape: tuple[int, ...] | None,
+    weights: str,
+    out: Path | None,
+    as_graph: bool,
+    embed: str,
+    family: dict[str, int | float | str],
+    as_json: bool,
+) -> None:
+    """Make an .ekz container of MODEL, a file of any kind or a model of the zoo.
+
+    A file comes back byte for byte from `edgekit decompress`; weights inside .tflite and .onnx are coded as weights. A
+    model of the zoo, or any model file with --graph, is kept as a graph that can be restored as either format.
+    """
+    from edgekit.cli.console import ConsoleReporter, print_json
+    from edgekit.pipeline.container_file import FORMATS, compress_file, compress_graph
+    from edgekit.pipeline.model import ModelRequest, load_model
+    from edgekit.zoo import model_names
+
+    kinds = [kind for kind in embed.split(",") if kind]
+    unknown = [kind for kind in kinds if kind not in FORMATS]
+    if unknown:
+        raise ModelError(f"--embed {unknown[0]!r} is none of {', '.join(FORMATS)}")
+    if model not in model_names() and not as_graph:
+        if kinds:
+            raise ModelError("--embed is for graphs: give --graph too, or leave it out to keep the file itself")
+        result = compress_file(Path(model), out or Path(Path(model).name + ".ekz"))
+    else:
+        shape = {**zoo_options(model, alpha, resolution, rho, classes), **family}
+        request = ModelRequest(model, shape, weights, seed, input_shape=input_shape)
+        graph = load_model(request, ConsoleReporter())
+        result = compress_graph(graph, out or Path(f"{graph.name}.ekz"), embed=kinds)
+    if as_json:
+        print_json(result.to_json())
+        return
+    _print(result)
+
+
+def _print(result: CompressResult) -> None:
+    from edgekit.cli.console import out, print_table, size_text
+
+    sizes = result.sizes
+    rows = [
+        ("file" if result.kind != "graph" else "float TFLite file", size_text(sizes.file_bytes)),
+        ("zipped", size_text(sizes.zipped_bytes)),
+        (".ekz", f"{size_text(sizes.ekz_bytes)} ({sizes.file_bytes / sizes.ekz_bytes:.2f}x smaller than the file)"),
+        ("weights in memory", size_text(sizes.memory_bytes)),
+        ("beside AlexNet's 240 MB", f"{sizes.under_alexnet:,.0f}x smaller"),
+        ("tensors", ", ".join(f"{count} {method}" for method, count in result.methods.items() if count) or "none"),
+    ]
+    print_table([str(result.path), ""], rows, text=("",))
+    out.print()
