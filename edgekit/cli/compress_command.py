@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 @click.option("--out", type=click.Path(path_type=Path), help="The container (default: the model's name with .ekz).")
 @click.option("--graph", "as_graph", is_flag=True, help="Read a model file and keep its graph, not its bytes.")
 @click.option("--embed", default="", help="With a graph: tflite, onnx or both, for the C decoder to restore.")
+@click.option("--indexed", is_flag=True, help="Of an .onnx file: write an .onnx file that runs without a decoder.")
 @json_option
 def command(
     model: str,
@@ -34,13 +35,15 @@ def command(
     out: Path | None,
     as_graph: bool,
     embed: str,
+    indexed: bool,
     family: dict[str, int | float | str],
     as_json: bool,
 ) -> None:
     """Make an .ekz container of MODEL, a file of any kind or a model of the zoo.
 
     A file comes back byte for byte from `edgekit decompress`; weights inside .tflite and .onnx are coded as weights. A
-    model of the zoo, or any model file with --graph, is kept as a graph that can be restored as either format.
+    model of the zoo, or any model file with --graph, is kept as a graph that can be restored as either format. With
+    --indexed, weights of at most 256 values become 4-bit or 8-bit indices, which onnxruntime resolves while it loads.
     """
     from edgekit.cli.console import ConsoleReporter, print_json
     from edgekit.pipeline.container_file import FORMATS, compress_file, compress_graph
@@ -51,6 +54,9 @@ def command(
     unknown = [kind for kind in kinds if kind not in FORMATS]
     if unknown:
         raise ModelError(f"--embed {unknown[0]!r} is none of {', '.join(FORMATS)}")
+    if indexed:
+        _write_indexed(Path(model), out, as_json)
+        return
     if model not in model_names() and not as_graph:
         if kinds:
             raise ModelError("--embed is for graphs: give --graph too, or leave it out to keep the file itself")
@@ -64,6 +70,22 @@ def command(
         print_json(result.to_json())
         return
     _print(result)
+
+
+def _write_indexed(path: Path, out: Path | None, as_json: bool) -> None:
+    from edgekit.cli.console import print_json, print_table, size_text
+    from edgekit.pipeline.indexed_file import write_indexed
+
+    result = write_indexed(path, out or path.with_name(f"{path.stem}_indexed{path.suffix}"))
+    if as_json:
+        print_json(result.to_json())
+        return
+    rows = [
+        ("file", size_text(result.file_bytes)),
+        ("indexed", f"{size_text(result.indexed_bytes)}, zipped {size_text(result.zipped_bytes)}"),
+        ("weights", f"{result.four} with 4 bits, {result.eight} with 8 bits, {result.plain} left plain"),
+    ]
+    print_table([str(result.path), ""], rows, text=("",))
 
 
 def _print(result: CompressResult) -> None:

@@ -58,7 +58,8 @@ def _distinct(keys: Array) -> tuple[Array, Array]:
 def code_values(codes: Array, low_bits: int, dtype: np.dtype[np.generic]) -> Array:
     """As `Symbols.code_values`, of the codes alone."""
     keys = codes.astype(f"u{dtype.itemsize}") << np.array(low_bits, f"u{dtype.itemsize}")
-    return unsortable(keys, dtype).astype(np.float64)
+    with np.errstate(invalid="ignore"):  # signalling NaNs may be among them
+        return unsortable(keys, dtype).astype(np.float64)
 
 
 def restore(indices: Array, codes: Array, lows: Array | None, low_bits: int, dtype: np.dtype[np.generic]) -> Array:

@@ -65,7 +65,7 @@ def compress_file(path: Path, out: Path, methods: Sequence[str] = METHODS) -> Co
 
     Raises ImportFileError where `path` cannot be read, OutputError where `out` cannot be written.
     """
-    data = _read(path)
+    data = read_bytes(path)
     packed = lossless_bytes(data, path.name, methods)
     write_atomically(out, packed)
     return _result(out, packed, len(data), deflated_size(data))
@@ -124,7 +124,7 @@ def compress_graph(
 def open_container(path: Path) -> Content:
     """Read a container. Raises ImportFileError where it is missing, ContainerError where it is damaged."""
     try:
-        return read_container(_read(path))
+        return read_container(read_bytes(path))
     except ContainerError as error:
         raise ContainerError(f"{path}: {error}") from error
 
@@ -206,7 +206,8 @@ def _match(position: int, array: Array, place: Place, raw: bytes) -> Hole | None
     return None
 
 
-def _read(path: Path) -> bytes:
+def read_bytes(path: Path) -> bytes:
+    """A whole file. Raises ImportFileError where it cannot be read."""
     try:
         return path.read_bytes()
     except OSError as error:
