@@ -366,7 +366,8 @@ static void read_model(struct bits *b, const struct ekz_tensor *t, int codes, st
     m->classes = m->taps < TAP_CLASSES ? (int)m->taps : TAP_CLASSES;
     for (int c = 0; c < m->classes; c++) {
         m->near[c] = m->taps <= TAP_CLASSES ? c : 6;
-        for (int i = 0; i < 2 * m->near[c] + 6; i++) {
+        int given = (int)bits_number(b, 1);
+        for (int i = 0; given && i < 2 * m->near[c] + 6; i++) {
             uint64_t low = bits_number(b, 2), folded = bits_count(b);
             if (folded > 63) fail(b->j, EKZ_DAMAGED, "its model is damaged");
             folded = folded << 2 | low;

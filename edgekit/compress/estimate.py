@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 from edgekit.compress.adaptive import Model, code_tensor
 from edgekit.compress.arrangement import DEPTHWISE, FLAT, ROWS_FIRST, ROWS_LAST, ROWS_THEN_TAPS, Arrangement
@@ -20,6 +21,9 @@ REUSE = 8
 """Where a code stands for this many elements on average, setting more bits apart does not pay."""
 MIN_FLAT = 1 << 12
 """Larger tensors of one axis only are coded flat; of more axes, flat is tried below this size only."""
+
+MIN_PREDICTED = 1 << 14
+"""Larger tensors are always coded with a fitted model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +68,24 @@ def plan_adaptive(values: Array) -> AdaptivePlan | None:
         if symbols is None or (best is not None and len(symbols.codes) == 1):
             continue
         for order in _orders(values.shape):
-            plan = _plan(symbols, values.shape, order)
-            if best is None or plan.size.bits < best.size.bits:
-                best = plan
+            for plan in _plans(symbols, values.shape, order):
+                if best is None or plan.size.bits < best.size.bits:
+                    best = plan
         if len(symbols.codes) <= max(values.size // REUSE, 1):
             break
     return best
 
 
-def _plan(symbols: Symbols, shape: tuple[int, ...], order: int) -> AdaptivePlan:
+def _plans(symbols: Symbols, shape: tuple[int, ...], order: int) -> Iterator[AdaptivePlan]:
+    """With the fitted model and, for small tensors, without any prediction, which takes less to describe."""
     model = fit_model(symbols, shape, order)
+    yield _plan(symbols, shape, model)
+    if len(symbols.indices) < MIN_PREDICTED:
+        nothing = tuple(((0,) * len(lean), (0,) * len(size)) for lean, size in model.coefficients)
+        yield _plan(symbols, shape, replace(model, coefficients=nothing))
+
+
+def _plan(symbols: Symbols, shape: tuple[int, ...], model: Model) -> AdaptivePlan:
     counter, tables = CountingCoder(), BitWriter()
     code_tensor(shape, model, symbols.code_values(), counter, symbols.indices)
     write_codebook(tables, symbols)

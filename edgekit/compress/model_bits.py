@@ -55,7 +55,7 @@ def read_codebook(bits: BitReader, dtype: np.dtype[np.generic]) -> tuple[int, Ar
 
 
 def write_model(bits: BitWriter, model: Model) -> None:
-    """Fixed fields, then the coefficients: 2 bits and a count of the rest, signs folded in."""
+    """Fixed fields, then by class of taps whether it has coefficients and these: 2 bits, a count of the rest."""
     bits.number(model.order, 3)
     bits.number(model.stride_bits, 3)
     bits.number(model.zero + 1, 13)
@@ -63,8 +63,9 @@ def write_model(bits: BitWriter, model: Model) -> None:
     bits.number(model.mean, 13)
     bits.number(model.share, 8)
     bits.number(model.spread, 16)
-    for pair in model.coefficients:
-        for coefficient in (*pair[0], *pair[1]):
+    for leaning, size in model.coefficients:
+        bits.number(int(any(leaning + size)), 1)
+        for coefficient in leaning + size if any(leaning + size) else ():
             folded = 2 * coefficient if coefficient >= 0 else -2 * coefficient - 1
             bits.number(folded & 3, COEFFICIENT_BITS)
             bits.count(folded >> COEFFICIENT_BITS)
@@ -90,7 +91,8 @@ def read_model(bits: BitReader, shape: tuple[int, ...], codes: int) -> Model:
         raise WeightsError("the model is damaged")
     pairs = []
     for leaning, size in coefficient_counts(arrangement):
-        numbers = [_read_coefficient(bits) for _ in range(leaning + size)]
+        given = bits.number(1)
+        numbers = [_read_coefficient(bits) if given else 0 for _ in range(leaning + size)]
         pairs.append((tuple(numbers[:leaning]), tuple(numbers[leaning:])))
     return Model(order, stride_bits, zero, scale, mean, share, spread, tuple(pairs))
 

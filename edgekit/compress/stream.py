@@ -19,8 +19,8 @@ SEGMENT_DECISIONS = 1 << 21
 MAX_LANE_BITS = 10
 _PIECE = 1 << 14
 """Numbers whose bits are spread out at a time."""
-LANE_SHARE = 1024
-"""Lanes that carry no raw words cost 2 bytes each: there is one for this many bytes of a segment."""
+LANE_SHARE = 768
+"""A lane costs about 1 byte, and 2 more where it carries no raw word: there is one for this many bytes of a segment."""
 _HEADER = struct.Struct("<BI")
 """Of a segment: binary logarithm of the lanes, number of words. Then the states (uint32), then the words (uint16)."""
 
@@ -58,7 +58,7 @@ class StreamEncoder:
     def _close(self) -> None:
         expected = sum(float((bits - np.log2(freqs)).sum()) / 8 for bits, _, freqs in self._open.batches)
         lane_bits = 0
-        while lane_bits < MAX_LANE_BITS and 2 << lane_bits <= max(len(self._raw), expected / LANE_SHARE):
+        while lane_bits < MAX_LANE_BITS and 2 << lane_bits <= expected / LANE_SHARE:
             lane_bits += 1
         carried, self._raw = self._raw[: 1 << lane_bits], self._raw[1 << lane_bits :]
         states, words = self._open.finish(np.pad(carried, (0, (1 << lane_bits) - len(carried))))
