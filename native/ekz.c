@@ -95,8 +95,8 @@ static int64_t floor_div(int64_t a, int64_t b) {
     return a % b < 0 ? q - 1 : q;
 }
 
-/* Lookup of prefix codes of at most 15 bits: entries are symbol << 4 | length, 0 where no code begins so. */
-static void code_table(struct job *j, const uint8_t *lengths, int count, uint16_t *table, int reversed) {
+/* Lookup of prefix codes of at most 15 bits, by the next 15 bits of the input: entries are symbol << 4 | length, 0 where no code begins so. */
+static void code_table(struct job *j, const uint8_t *lengths, int count, uint16_t *table) {
     uint32_t next = 0;
     memset(table, 0, sizeof(uint16_t) << MAX_LENGTH);
     for (int length = 1; length <= MAX_LENGTH; length++)
@@ -105,11 +105,8 @@ static void code_table(struct job *j, const uint8_t *lengths, int count, uint16_
             if (lengths[s] != length) continue;
             if (next + span > 1u << MAX_LENGTH) fail(j, EKZ_DAMAGED, "its prefix codes are damaged");
             for (uint32_t k = next; k < next + span; k++) {
-                uint32_t at = k;
-                if (reversed) {
-                    at = 0;
-                    for (int b = 0; b < MAX_LENGTH; b++) at |= (k >> b & 1) << (MAX_LENGTH - 1 - b);
-                }
+                uint32_t at = 0; /* the first bit of a code is the lowest of what is looked up */
+                for (int b = 0; b < MAX_LENGTH; b++) at |= (k >> b & 1) << (MAX_LENGTH - 1 - b);
                 table[at] = (uint16_t)(s << 4 | length);
             }
             next += span;
@@ -155,7 +152,7 @@ static void read_lengths(struct inflater *f, uint8_t *lengths, int *literals, in
     *distances = 1 + (int)inflate_bits(f, 5);
     int codes = 4 + (int)inflate_bits(f, 4);
     for (int i = 0; i < codes; i++) small[order[i]] = (uint8_t)inflate_bits(f, 3);
-    code_table(f->j, small, 19, table, 1);
+    code_table(f->j, small, 19, table);
     for (int i = 0; i < *literals + *distances;) {
         int symbol = inflate_symbol(f, table), times = 1, value = symbol;
         if (symbol == 16) {
@@ -196,8 +193,8 @@ static void inflate_all(struct job *j, const uint8_t *in, size_t packed, uint8_t
         } else {
             fail(j, EKZ_DAMAGED, "its deflated data are damaged");
         }
-        code_table(j, lengths, literals, litlen, 1);
-        code_table(j, lengths + literals, distances, dist, 1);
+        code_table(j, lengths, literals, litlen);
+        code_table(j, lengths + literals, distances, dist);
         for (int symbol; (symbol = inflate_symbol(&f, litlen)) != 256;) {
             if (symbol < 256) {
                 if (at == size) fail(j, EKZ_DAMAGED, "its deflated data are longer than they should be");
@@ -312,10 +309,9 @@ static double value_of(uint64_t key, int dtype) {
         if (exponent == 31) size = mantissa ? NAN : INFINITY;
         return bits >> 15 & 1 ? -size : size;
     }
-    bits &= bytes == 8 ? UINT64_MAX : ((uint64_t)1 << 8 * bytes) - 1;
-    if (!is_signed(dtype)) return (double)bits;
-    uint64_t top = (uint64_t)1 << (8 * bytes - 1);
-    return bits & top ? -(double)((~bits & (top - 1)) + 1) : (double)bits;
+    int above = 64 - 8 * bytes;
+    if (!is_signed(dtype)) return ldexp((double)(bits << above), -above);
+    return ldexp((double)(int64_t)(bits << above), -above);
 }
 
 /* ---- models ------------------------------------------------------------------------------------------------------ */
@@ -389,7 +385,7 @@ struct stream {
     uint64_t decisions;
     int open;
     uint16_t *raw; /* words that travelled in the states */
-    size_t raw_count, raw_room;
+    size_t raw_count;
 };
 
 static void open_segment(struct stream *s) {
@@ -409,12 +405,6 @@ static void open_segment(struct stream *s) {
 
 static void close_segment(struct stream *s) {
     open_segment(s);
-    if (s->raw_count + s->lanes > s->raw_room) {
-        uint16_t *larger = SCRATCH(s->j, 2 * (s->raw_room + MAX_LANES), uint16_t);
-        if (s->raw_count) memcpy(larger, s->raw, s->raw_count * 2);
-        s->raw = larger;
-        s->raw_room = 2 * (s->raw_room + MAX_LANES);
-    }
     for (uint32_t i = 0; i < s->lanes; i++) {
         if (s->state[i] >> 16 != 1) fail(s->j, EKZ_DAMAGED, "the coded data do not end where they should");
         s->raw[s->raw_count++] = (uint16_t)s->state[i];
@@ -756,20 +746,6 @@ static void take_tensor(struct stream *s, struct ekz_tensor *t, const struct cod
 
 /* ---- Huffman coding ---------------------------------------------------------------------------------------------- */
 
-static void take_prefix_codes(struct bits *b, const uint16_t *table, uint64_t count, uint16_t *out) {
-    for (uint64_t i = 0; i < count; i++) {
-        uint32_t window = 0;
-        for (int k = 0; k < 3; k++) {
-            uint64_t at = (b->at >> 3) + (uint64_t)k;
-            window = window << 8 | (at < b->end >> 3 ? b->data[at] : 0);
-        }
-        uint16_t entry = table[window >> (24 - MAX_LENGTH - (b->at & 7)) & ((1 << MAX_LENGTH) - 1)];
-        if (!(entry & 15) || (entry & 15u) > b->end - b->at) fail(b->j, EKZ_DAMAGED, "its Huffman data are damaged");
-        b->at += entry & 15;
-        out[i] = entry >> 4;
-    }
-}
-
 static void take_huffman(struct job *j, struct ekz_tensor *t, const uint8_t *data) {
     uint64_t head = t->payload >= 4 ? little(data, 4) : 0, pairs = t->count, at = 0;
     int bytes = item_bytes[t->dtype], gap_bits = 0;
@@ -791,12 +767,13 @@ static void take_huffman(struct job *j, struct ekz_tensor *t, const uint8_t *dat
         for (int i = 0; i < alphabets[k]; i++) lengths[i] = (uint8_t)bits_number(&b, 4);
         table[k] = SCRATCH(j, 1 << MAX_LENGTH, uint16_t);
         numbers[k] = SCRATCH(j, pairs, uint16_t);
-        code_table(j, lengths, alphabets[k], table[k], 0);
+        code_table(j, lengths, alphabets[k], table[k]);
     }
     bits_finish(&b);
-    struct bits payload = {j, data + 4 + head, 0, 8 * (t->payload - 4 - head)};
-    for (int k = zero < 0; k < 2; k++) take_prefix_codes(&payload, table[k], pairs, numbers[k]);
-    bits_finish(&payload);
+    struct inflater f = {j, data + 4 + head, data + t->payload, 0, 0};
+    for (int k = zero < 0; k < 2; k++)
+        for (uint64_t i = 0; i < pairs; i++) numbers[k][i] = (uint16_t)inflate_symbol(&f, table[k]);
+    if (f.in != f.end || f.held >= 8 || f.bits) fail(j, EKZ_DAMAGED, "its Huffman data do not end where they should");
     for (uint64_t i = 0; zero >= 0 && i < t->count; i++) put_little(t->data + i * bytes, unsort(c.codes[zero], t->dtype), bytes);
     for (uint64_t i = 0; i < pairs; i++, at++) {
         if (zero >= 0) at += numbers[0][i];
@@ -948,6 +925,7 @@ static void take_adaptive(struct job *j, const uint8_t *tables, uint64_t table_b
     struct stream *s = SCRATCH(j, 1, struct stream);
     uint64_t words = 0, first = 0;
     s->j = j, s->at = data, s->end = data + size;
+    s->raw = SCRATCH(j, size / 4, uint16_t); /* each lane takes 4 bytes of the stream */
     for (uint32_t i = 0; i < box->tensor_count; i++) {
         struct ekz_tensor *t = box->tensors + i;
         if (t->method != ADAPTIVE) continue;
@@ -962,9 +940,8 @@ static void take_adaptive(struct job *j, const uint8_t *tables, uint64_t table_b
         if (box->tensors[i].method != ADAPTIVE) continue;
         j->tensor = box->tensors[i].name;
         struct block *before = j->scratch;
-        uint16_t *raw = s->raw;
         take_tensor(s, box->tensors + i, books + i, models + i);
-        while (j->scratch != before && s->raw == raw) { /* keep the list where raw words moved into it */
+        while (j->scratch != before) {
             struct block *next = j->scratch->next;
             free(j->scratch);
             j->scratch = next;

@@ -46,6 +46,7 @@ def command(
     --indexed, weights of at most 256 values become 4-bit or 8-bit indices, which onnxruntime resolves while it loads.
     """
     from edgekit.cli.console import ConsoleReporter, print_json
+    from edgekit.passes.registry import apply_passes
     from edgekit.pipeline.container_file import FORMATS, compress_file, compress_graph
     from edgekit.pipeline.model import ModelRequest, load_model
     from edgekit.zoo import model_names
@@ -64,7 +65,7 @@ def command(
     else:
         shape = {**zoo_options(model, alpha, resolution, rho, classes), **family}
         request = ModelRequest(model, shape, weights, seed, input_shape=input_shape)
-        graph = load_model(request, ConsoleReporter())
+        graph = apply_passes(load_model(request, ConsoleReporter()))[0]
         result = compress_graph(graph, out or Path(f"{graph.name}.ekz"), embed=kinds)
     if as_json:
         print_json(result.to_json())

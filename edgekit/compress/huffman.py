@@ -57,7 +57,7 @@ def _write(symbols: Symbols, zero: int, gap_bits: int) -> bytes:
             tables.number(int(length), 4)
         payload.append(_encode(numbers, lengths))
     head = tables.done()
-    packed = np.packbits(np.concatenate(payload)).tobytes()
+    packed = np.packbits(np.concatenate(payload), bitorder="little").tobytes()
     return len(head).to_bytes(4, "little") + head + packed
 
 
@@ -89,7 +89,7 @@ def huffman_values(data: bytes, count: int, dtype: np.dtype[np.generic]) -> Arra
     alphabets = [1 << gap_bits, len(codes)] if zero >= 0 else [len(codes)]
     lengths = [np.array([tables.number(4) for _ in range(alphabet)], np.int64) for alphabet in alphabets]
     tables.finish()
-    bits = np.unpackbits(np.frombuffer(data[4 + size :], np.uint8))
+    bits = np.unpackbits(np.frombuffer(data[4 + size :], np.uint8), bitorder="little")
     at, found = 0, []
     for table in lengths:
         numbers, at = _decode(bits, at, table, pairs)

@@ -1,4 +1,4 @@
-"""The C decoder beside the Python one: built by the system's compiler and for aarch64, byte for byte, on damaged files."""
+"""The C decoder beside the Python one, byte for byte: the system's compiler, aarch64, damaged files."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from tensors import kernel, tensors
 
 from edgekit.compress.container import Content, little_endian, write_container
 from edgekit.compress.index import METHODS
+from edgekit.passes.registry import apply_passes
 from edgekit.pipeline.container_file import graph_bytes, lossless_bytes
 from edgekit.zoo.registry import build_model
 
@@ -102,7 +103,7 @@ def test_files_of_graphs_and_lossless_files(program, tmp_path, kind):
     from edgekit.export.onnx import onnx_bytes
     from edgekit.export.tflite import tflite_bytes
 
-    graph = build_model("squeezenet", resolution=64, classes=10)
+    graph = apply_passes(build_model("squeezenet", resolution=64, classes=10))[0]
     plain = tflite_bytes(graph) if kind == "tflite" else onnx_bytes(graph)
     packed = graph_bytes(graph, embed=(kind,))
     assert len(packed) < 0.9 * len(plain)
