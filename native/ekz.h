@@ -7,8 +7,8 @@
  *     if (ekz_restore(&box, 0, model) != EKZ_OK) fail(box.error);
  *     ekz_close(&box);
  *
- * Every tensor has been checked against its checksum when ekz_open returns EKZ_OK, every file when ekz_restore does. The
- * data handed to ekz_open must outlive the box. docs/ekz-format.md describes the format.
+ * Every tensor has been checked against its checksum when ekz_open returns EKZ_OK, every file when ekz_restore does.
+ * The data handed to ekz_open must outlive the box. docs/ekz-format.md describes the format.
  */
 #ifndef EKZ_H
 #define EKZ_H
@@ -26,6 +26,8 @@ enum ekz_dtype {
     EKZ_UINT8, EKZ_INT8, EKZ_UINT16, EKZ_INT16, EKZ_UINT32, EKZ_INT32, EKZ_UINT64, EKZ_INT64,
     EKZ_FLOAT16, EKZ_FLOAT32, EKZ_FLOAT64
 };
+
+struct ekz_block;
 
 /* A tensor: row-major, little-endian elements. name ends with a zero byte. */
 struct ekz_tensor {
@@ -58,7 +60,7 @@ struct ekz {
     struct ekz_tensor *tensors;
     struct ekz_file *files;
     uint32_t tensor_count, file_count;
-    void *memory; /* what ekz_close gives back */
+    struct ekz_block *memory, *scratch; /* the decoder's own; ekz_close gives them back */
     char error[200]; /* one line, after a status other than EKZ_OK */
 };
 

@@ -1,5 +1,5 @@
-/* ekz_cli IN.ekz: list the tensors. ekz_cli IN.ekz OUT [INDEX]: restore a file. ekz_cli IN.ekz --tensors OUT: all tensors'
- * bytes, one after the other. Exit codes: 0, or the decoder's status, with the reason on standard error. */
+/* ekz_cli IN.ekz: list the tensors. ekz_cli IN.ekz OUT [INDEX]: restore a file. ekz_cli IN.ekz --tensors OUT: all
+ * tensors' bytes, one after the other. Exit codes: 0, or the decoder's status, with the reason on standard error. */
 #include "ekz.h"
 
 #include <stdio.h>
@@ -39,8 +39,10 @@ static int write_file(struct ekz *box, const char *path, uint32_t index) {
 static int write_tensors(struct ekz *box, const char *path) {
     FILE *file = fopen(path, "wb");
     int status = file ? EKZ_OK : EKZ_NO_MEMORY;
-    for (uint32_t i = 0; file && i < box->tensor_count; i++)
-        if (fwrite(box->tensors[i].data, 1, box->tensors[i].bytes, file) != box->tensors[i].bytes) status = EKZ_NO_MEMORY;
+    for (uint32_t i = 0; file && i < box->tensor_count; i++) {
+        const struct ekz_tensor *t = box->tensors + i;
+        if (fwrite(t->data, 1, t->bytes, file) != t->bytes) status = EKZ_NO_MEMORY;
+    }
     if (file && fclose(file)) status = EKZ_NO_MEMORY;
     return status;
 }
@@ -56,8 +58,9 @@ int main(int argc, char **argv) {
     int status = ekz_open(&box, data, size);
     if (!status && argc == 2)
         for (uint32_t i = 0; i < box.tensor_count; i++) printf("%s %zu\n", box.tensors[i].name, box.tensors[i].bytes);
-    if (!status && argc > 2 && !strcmp(argv[2], "--tensors") && argc > 3) status = write_tensors(&box, argv[3]);
-    else if (!status && argc > 2) status = write_file(&box, argv[2], argc > 3 ? (uint32_t)strtoul(argv[3], NULL, 10) : 0);
+    uint32_t index = argc > 3 ? (uint32_t)strtoul(argv[3], NULL, 10) : 0;
+    if (!status && argc > 3 && !strcmp(argv[2], "--tensors")) status = write_tensors(&box, argv[3]);
+    else if (!status && argc > 2) status = write_file(&box, argv[2], index);
     if (status) fprintf(stderr, "%s: %s\n", argv[1], box.error);
     ekz_close(&box);
     free(data);
