@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 @click.option("--graph", "as_graph", is_flag=True, help="Read a model file and keep its graph, not its bytes.")
 @click.option("--embed", default="", help="With a graph: tflite, onnx or both, for the C decoder to restore.")
 @click.option("--indexed", is_flag=True, help="Of an .onnx file: write an .onnx file that runs without a decoder.")
+@click.option("--force", is_flag=True, help="With --indexed: of a .tflite file too, though it will run slower.")
 @json_option
 def command(
     model: str,
@@ -36,6 +37,7 @@ def command(
     as_graph: bool,
     embed: str,
     indexed: bool,
+    force: bool,
     family: dict[str, int | float | str],
     as_json: bool,
 ) -> None:
@@ -56,7 +58,7 @@ def command(
     if unknown:
         raise ModelError(f"--embed {unknown[0]!r} is none of {', '.join(FORMATS)}")
     if indexed:
-        _write_indexed(Path(model), out, as_json)
+        _write_indexed(Path(model), out, force, as_json)
         return
     if model not in model_names() and not as_graph:
         if kinds:
@@ -73,11 +75,11 @@ def command(
     _print(result)
 
 
-def _write_indexed(path: Path, out: Path | None, as_json: bool) -> None:
+def _write_indexed(path: Path, out: Path | None, force: bool, as_json: bool) -> None:
     from edgekit.cli.console import print_json, print_table, size_text
     from edgekit.pipeline.indexed_file import write_indexed
 
-    result = write_indexed(path, out or path.with_name(f"{path.stem}_indexed{path.suffix}"))
+    result = write_indexed(path, out or path.with_name(f"{path.stem}_indexed{path.suffix}"), force)
     if as_json:
         print_json(result.to_json())
         return

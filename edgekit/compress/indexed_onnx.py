@@ -66,7 +66,10 @@ def indexed_onnx(data: bytes) -> IndexedModel:
     del model.graph.initializer[:], model.graph.node[:]
     model.graph.initializer.extend(kept)
     model.graph.node.extend(nodes)
-    onnx.checker.check_model(model, full_check=True)
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ImportFileError(f"the ONNX file does not hold together ({error}): export it again") from error
     packed: bytes = model.SerializeToString(deterministic=True)
     return IndexedModel(packed, widths.count(4), widths.count(8), tuple(plain))
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from edgekit.compress.indexed_onnx import indexed_onnx
+from edgekit.compress.indexed_tflite import indexed_tflite
 from edgekit.errors import ModelError
 from edgekit.export.files import write_atomically
 from edgekit.pipeline.container_file import read_bytes
@@ -31,19 +32,23 @@ class IndexedResult:
         return {**asdict(self), "path": str(self.path)}
 
 
-def write_indexed(path: Path, out: Path) -> IndexedResult:
-    """An ONNX file with indices for weights; it is opened in onnxruntime before it is written.
+def write_indexed(path: Path, out: Path, force: bool = False) -> IndexedResult:
+    """A model file with indices for weights; it is opened in its runtime before it is written.
 
-    Raises ModelError for a TFLite file, ImportFileError and WeightsError as `indexed_onnx`, OutputError where `out`
-    cannot be written.
+    Raises ModelError for a TFLite file unless `force` is given, ImportFileError and WeightsError as `indexed_onnx`,
+    OutputError where `out` cannot be written.
     """
     data = read_bytes(path)
-    if data[4:8] == b"TFL3":
+    tflite = data[4:8] == b"TFL3"
+    if tflite and not force:
         raise ModelError(
             f"{path}: TFLite looks codebook values up at each inference, which costs more than it saves; `edgekit "
-            "export --fp16` makes files whose weights are unpacked once, `edgekit compress` without --indexed an .ekz"
+            "export --fp16` makes files whose weights are unpacked once; --force writes it all the same"
         )
-    model = indexed_onnx(data)
+    if tflite:
+        with Session.open(data):  # refuses damaged files
+            pass
+    model = indexed_tflite(data) if tflite else indexed_onnx(data)
     with Session.open(model.data):
         pass
     write_atomically(out, model.data)
