@@ -123,13 +123,13 @@ def outcomes(fuzzer: Path, cases: list[bytes]) -> list[tuple[int, str, str]]:
 @pytest.mark.parametrize("methods", METHOD_SETS, ids="-".join)
 def test_damaged_containers_neither_crash_nor_give_wrong_weights(fuzzer, methods):
     whole = container(methods)
-    names, cases = zip(*damaged(whole, 1500, seed=2), strict=True)
+    names, cases = zip(*damaged(whole, 1000, seed=2), strict=True)
     (status, right, _), *found = outcomes(fuzzer, [whole, *cases])
     assert status == 0
     for name, (status, total, text) in zip(names, found, strict=True):
         assert total == right if status == 0 else text, name
     refused = [text for status, _, text in found if status]
-    assert len(refused) > 1000
+    assert len(refused) > 900
     assert any("tensor 'kernel'" in text for text in refused)
     assert any("newer version" in text for text in refused)
 
