@@ -25,11 +25,7 @@ def test_sortable_keys_order_numbers_and_are_reversible(dtype):
     values = special(dtype)
     assert bits_of(unsortable(sortable(values), values.dtype)) == bits_of(values)
     numbers = values[~np.isnan(values)] if values.dtype.kind == "f" else values
-    assert (np.diff(numbers[np.argsort(sortable(numbers), kind="stable")].astype(object)) >= 0).all() or np.isinf(
-        numbers.astype(np.float64)
-    ).any()
-    finite = np.sort(numbers[np.isfinite(numbers.astype(np.float64))])
-    assert (finite[np.argsort(sortable(finite), kind="stable")] == finite).all()
+    assert (numbers[np.argsort(sortable(numbers), kind="stable")] == np.sort(numbers)).all()
 
 
 def test_too_many_values_are_told():
