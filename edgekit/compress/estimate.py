@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+
+import numpy as np
 
 from edgekit.compress.adaptive import Model, code_tensor
 from edgekit.compress.arrangement import DEPTHWISE, FLAT, ROWS_FIRST, ROWS_LAST, ROWS_THEN_TAPS, Arrangement
@@ -17,6 +20,7 @@ from edgekit.graph.ir import Array
 
 LOW_BITS = {1: (0,), 2: (0, 6, 8), 4: (0, 8, 12, 16, 19, 20, 21), 8: (0, 48, 50)}
 """By bytes an element: how many of its bits may be set apart from the symbols."""
+SPLITS_TRIED = 2
 REUSE = 8
 """Where a code stands for this many elements on average, setting more bits apart does not pay."""
 MIN_FLAT = 1 << 12
@@ -63,17 +67,29 @@ def coded_size(tensor: CodedTensor | Array) -> CodedSize:
 def plan_adaptive(values: Array) -> AdaptivePlan | None:
     """The cheapest of the orders that suit the shape and of a few splits into symbols and bits below; None if empty."""
     best: AdaptivePlan | None = None
-    for low_bits in LOW_BITS[values.dtype.itemsize] if values.size else ():
-        symbols = Symbols.of(values, low_bits)
-        if symbols is None or (best is not None and len(symbols.codes) == 1):
-            continue
+    for symbols in _splits(values):
         for order in _orders(values.shape):
             for plan in _plans(symbols, values.shape, order):
                 if best is None or plan.size.bits < best.size.bits:
                     best = plan
+    return best
+
+
+def _splits(values: Array) -> list[Symbols]:
+    """The splits into symbols and bits below that look best by plain entropy: one or two, none of an empty tensor."""
+    found: list[tuple[float, Symbols]] = []
+    for low_bits in LOW_BITS[values.dtype.itemsize] if values.size else ():
+        symbols = Symbols.of(values, low_bits)
+        if symbols is None:
+            continue
+        counts = np.bincount(symbols.indices)
+        entropy = float((counts * -np.log2(counts / len(symbols.indices))).sum())
+        gap = 8 * values.dtype.itemsize - low_bits - math.log2(len(symbols.codes))
+        found.append((entropy + low_bits * values.size + len(symbols.codes) * (gap + 2), symbols))
         if len(symbols.codes) <= max(values.size // REUSE, 1):
             break
-    return best
+    found.sort(key=lambda pair: pair[0])
+    return [symbols for _, symbols in found[:SPLITS_TRIED]]
 
 
 def _plans(symbols: Symbols, shape: tuple[int, ...], order: int) -> Iterator[AdaptivePlan]:

@@ -46,7 +46,7 @@ def test_the_smallest_method_is_kept():
 def test_damage_is_found_and_never_a_wrong_weight(methods):
     wanted = {k: bits_of(v) for k, v in content().tensors.items()}
     refused = 0
-    for what, data in damaged(container(methods), 400, seed=1):
+    for what, data in damaged(container(methods), 150, seed=1):
         try:
             found = read_container(data)
         except ContainerError:
@@ -55,7 +55,7 @@ def test_damage_is_found_and_never_a_wrong_weight(methods):
         # A coefficient or a table's entry that no decision depended on: everything is as it was.
         assert {k: bits_of(v) for k, v in found.tensors.items()} == wanted, what
         assert found.file_bytes(0) == content().file_bytes(0), what
-    assert refused > 500
+    assert refused > 300
 
 
 def replaced(data: bytes, **changes: int) -> bytes:

@@ -103,7 +103,7 @@ def test_files_of_graphs_and_lossless_files(program, tmp_path, kind):
     from edgekit.export.onnx import onnx_bytes
     from edgekit.export.tflite import tflite_bytes
 
-    graph = apply_passes(build_model("squeezenet", resolution=64, classes=10))[0]
+    graph = apply_passes(build_model("mobilenet_v2", alpha=0.25, resolution=32, classes=10))[0]
     plain = tflite_bytes(graph) if kind == "tflite" else onnx_bytes(graph)
     packed = graph_bytes(graph, embed=(kind,))
     assert len(packed) < 0.9 * len(plain)
