@@ -23,6 +23,7 @@ COMMANDS = {
     "evaluate": "Measure top-1 and top-5 of files on labelled images.",
     "compare": "Run the same images through two files and compare them layer by layer.",
     "bench": "Measure latency on this machine.",
+    "devices": "List boards, phones and accelerators, see what is reachable, and measure what ops cost there.",
 }
 """Name -> line in --help. The module edgekit.cli.NAME_command is imported only when its command runs."""
 

@@ -36,8 +36,8 @@ from edgekit.pipeline.verify import (
     require_float_agreement,
     verify_files,
 )
+from edgekit.pipeline.write_file import FORMATS, file_bytes
 
-FORMATS = ("tflite", "onnx")
 FUSING_PASSES = ("fuse_activations", "fold_padding")
 """What `fuse=False` leaves out; batch norms are folded all the same, int8 needs it."""
 POOR_COSINE = 0.9
@@ -146,7 +146,7 @@ def export_model(request: ExportRequest, reporter: Reporter | None = None) -> Ex
         known = []
         graph = quantize_model(graph, source, request.int8, recorder, known)
     graphs, fusions = _fuse(graph, request, recorder)
-    contents = {fmt: _write(fmt, graphs[fmt]) for fmt in request.formats}
+    contents = {fmt: file_bytes(fmt, graphs[fmt]) for fmt in request.formats}
     with ThreadPoolExecutor(1) as pool:  # packs while the files run
         packing = pool.map(deflated_size, contents.values())
         verification = _verify(model, contents, source, request, recorder, known)
@@ -214,16 +214,6 @@ def _fuse(graph: Graph, request: ExportRequest, reporter: Reporter) -> tuple[dic
 
 def _moves_line(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{op} {count}" for op, count in counts.items()) or "no moves"
-
-
-def _write(fmt: str, graph: Graph) -> bytes:
-    if fmt == "tflite":
-        from edgekit.export.tflite import tflite_bytes
-
-        return tflite_bytes(graph)
-    from edgekit.export.onnx import onnx_bytes
-
-    return onnx_bytes(graph)
 
 
 def _verify(
