@@ -44,6 +44,8 @@ IO = ("int8", "uint8", "float32")
     "--io", type=click.Choice(IO), default="int8", show_default=True, help="Inputs and outputs of int8 files."
 )
 @click.option("--no-fuse", is_flag=True, help="Leave activations, padding and channel moves as ops.")
+@click.option("--device", help="Device profile (a name or a .yaml file) whose prices decide what fusion does.")
+@click.option("--tune", is_flag=True, help="Measure the forms of fusion and take the fastest, instead of by prices.")
 @click.option("--preprocessing", help="How images are normalized (keras_tf, torch, caffe, unit), for imported files.")
 @click.option("--labels", type=click.Path(path_type=Path), help="Text file with the classes' names, one a line.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path(), show_default=True, help="Output folder.")
@@ -88,6 +90,8 @@ def _request(
     no_bias_correction: bool,
     io: IoType,
     no_fuse: bool,
+    device: str | None,
+    tune: bool,
     preprocessing: str | None,
     labels: Path | None,
     out: Path,
@@ -110,6 +114,8 @@ def _request(
         calibration=calibration,
         int8=Int8Settings(calibration_images, not no_equalize, options),
         fuse=not no_fuse,
+        device=device,
+        tune=tune,
         out=out,
     )
 
@@ -133,6 +139,8 @@ def _print_passes(result: ExportResult) -> None:
             out.print(f"left alone by {report.name}: {refusal}")
     for fmt, fusion in result.fusions.items():
         out.print(f"{fmt}: channel moves in the source: {_counts(fusion.before)}; left: {_counts(fusion.after)}")
+        before, after = fusion.price_us
+        out.print(f"  by the prices of {fusion.target}: {before:.0f} us before, {after:.0f} us after")
         for line in (*fusion.left, *fusion.notes):
             out.print(f"  {line}")
     out.print()

@@ -142,9 +142,10 @@ def _fit(loss: float, steps: Coefficients, rows: FloatArray, found: FloatArray) 
     prices = dict(zip(names, found.tolist(), strict=True))
     paid = found > 0
     freedom = max(1, len(rows) - int(paid.sum()))
-    spread = np.sqrt(np.maximum(np.diag(np.linalg.pinv(rows[:, paid].T @ rows[:, paid])), 0) * loss / freedom)
+    shares = rows[:, paid] * found[paid]  # columns of one size, or the inverse would be none
+    spread = np.sqrt(np.diag(np.linalg.pinv(shares.T @ shares)) * loss / freedom)
     paid_names = [name for name, is_paid in zip(names, paid, strict=True) if is_paid]
-    errors = {name: float(s / prices[name]) for name, s in zip(paid_names, spread, strict=True)}
+    errors = {name: float(s) for name, s in zip(paid_names, spread, strict=True)}
     call = prices.pop(_CALL)
     if steps.depthwise_step == 1:
         prices["ragged_depthwise_mac"] = prices["depthwise_mac"]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator, model_validator
 
-from edgekit.passes.target import Coefficients, Target
+from edgekit.passes.target import PRICES, STEPS, Coefficients, Target
 
 Transport = Literal["host", "ssh", "adb", "vela", "none"]
 Abi = Literal["x86_64", "aarch64", "armv7l", "arm64-v8a", "armeabi-v7a"]
@@ -165,7 +164,8 @@ Prices: Any = create_model(
     "Prices",
     __base__=Strict,
     __doc__="Cost-model coefficients of one precision, as `edgekit devices calibrate` measures them.",
-    **{f.name: (Annotated[float, Field(ge=0)], ...) for f in fields(Coefficients)},  # type: ignore[call-overload]
+    **{name: (Annotated[float, Field(ge=0)], ...) for name in PRICES},
+    **{name: (Annotated[int, Field(ge=1, le=256)], ...) for name in STEPS},  # type: ignore[call-overload]
 )
 
 

@@ -42,6 +42,8 @@ class Mover:
         self._where: dict[int, list[tuple[str, int]]] = {}
         self._made: dict[bytes, str] = {}
         self.added: list[Node] = []
+        self.otherwise: dict[str, tuple[str, float]] = {}
+        """By node that was added: the op of the next cheapest way to do what it does, and how much dearer that is."""
 
     def offer(self, name: str, mapping: ChannelMap) -> None:
         """Tell that tensor `name` exists and holds these channels."""
@@ -72,7 +74,11 @@ class Mover:
     def _best(self, mapping: ChannelMap, wish: str) -> _Plan:
         candidates = (self._by_pieces, self._by_shuffle, self._by_gather)
         plans = [plan for plan in (make(mapping, wish) for make in candidates) if plan is not None]
-        return min(plans, key=self._price)
+        best, *others = sorted(plans, key=self._price)
+        if others:
+            other = others[0][0][-1].op, self._price(others[0]) - self._price(best)
+            self.otherwise.update({node.name: other for node in best[0]})
+        return best
 
     def _price(self, plan: _Plan) -> float:
         scratch = _Scratch(self.graph, {t.name: t for t in plan[1]})

@@ -19,11 +19,12 @@ from edgekit.passes.target import Target
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """The graph, and for each node that moves channels the node that wants it so."""
+    """The graph, and for each node that moves channels the node that wants it so. otherwise: as `Mover` tells."""
 
     graph: Graph
     wanted_by: dict[str, str]
     price_of: dict[tuple[str, int], float]
+    otherwise: dict[str, tuple[str, float]]
 
 
 def write_program(program: Program, orders: Orders, target: Target) -> Written:
@@ -68,7 +69,7 @@ class _Writer:
             self._write_output(name)
         self.graph.sort()
         self.graph.drop_unused()
-        return Written(self.graph, self.wanted_by, self.price_of)
+        return Written(self.graph, self.wanted_by, self.price_of, self.mover.otherwise)
 
     def _write_output(self, name: str) -> None:
         made = self._read(self.program.maps[name], name, f"graph output {name!r}")

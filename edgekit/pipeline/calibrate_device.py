@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import platform
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Protocol
 
 from edgekit import __version__
 from edgekit.devices.calibration import Calibration, Quality, write_calibration
@@ -41,8 +41,12 @@ class Timed:
     runtime: str
 
 
-Measure = Callable[[Sequence[Path]], Timed]
-"""Times files on the device, one thread, side by side."""
+class Measure(Protocol):
+    """Times files on a device, one thread, side by side, each for so many seconds and runs at least."""
+
+    def __call__(self, paths: Sequence[Path], seconds: float = ..., min_runs: int = ...) -> Timed:
+        """Nanoseconds of each."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,11 +129,11 @@ def measure_of(profile: Profile) -> Measure:
     return measure_here
 
 
-def measure_here(paths: Sequence[Path]) -> Timed:
+def measure_here(paths: Sequence[Path], seconds: float = SECONDS, min_runs: int = MIN_RUNS) -> Timed:
     """Median nanoseconds of the files on this machine, one thread, in interleaved blocks."""
     from edgekit.bench import bench_files
 
-    results = bench_files(list(paths), seconds=SECONDS, min_runs=MIN_RUNS)
+    results = bench_files(list(paths), seconds=seconds, min_runs=min_runs)
     return Timed(tuple(r.summary.median_ms * 1e6 for r in results), results[0].runtime)
 
 

@@ -14,15 +14,16 @@ from edgekit import __version__
 from edgekit.data.kept import KeptSource
 from edgekit.data.samples import Source
 from edgekit.data.sources import open_source
+from edgekit.devices import find_profile
 from edgekit.errors import ModelError, OutputError
 from edgekit.export.files import require_writable, write_all
 from edgekit.graph.cost import GraphCost, graph_cost
 from edgekit.graph.ir import Array, Graph
-from edgekit.passes.fuse_channels import FusionReport, fuse_channels
+from edgekit.passes.fuse_channels import FusionReport
 from edgekit.passes.registry import PassReport, apply_passes
-from edgekit.passes.target import DEFAULT_TARGETS
 from edgekit.pipeline.deflate import deflated_size
 from edgekit.pipeline.file_names import Precision, export_stem
+from edgekit.pipeline.fuse_model import Fused, Trial, fuse_model, measure_candidates
 from edgekit.pipeline.model import ModelRequest, load_model, model_file, preprocessing_of
 from edgekit.pipeline.original import ImportAgreement, check_import
 from edgekit.pipeline.quantize_model import Int8Settings, quantize_model
@@ -46,7 +47,11 @@ POOR_COSINE = 0.9
 
 @dataclass(frozen=True, slots=True)
 class ExportRequest:
-    """What to export and how. calibration: an image folder, an .npz, or `synthetic` (also used for the comparison)."""
+    """What to export and how.
+
+    calibration: an image folder, an .npz, or `synthetic` (also used for the comparison). device: a profile's name or
+    file, whose prices fusion goes by. tune: measure the forms of fusion instead and take the fastest.
+    """
 
     model: ModelRequest
     precision: Precision = "float32"
@@ -54,6 +59,8 @@ class ExportRequest:
     calibration: str | None = None
     int8: Int8Settings = field(default_factory=Int8Settings)
     fuse: bool = True
+    device: str | None = None
+    tune: bool = False
     out: Path = Path()
 
 
@@ -82,11 +89,13 @@ class ExportResult:
     exported_cost: GraphCost
     passes: tuple[PassReport, ...]
     fusions: Mapping[str, FusionReport]
+    trials: Mapping[str, tuple[Trial, ...]]
     metadata: Mapping[str, Any]
     warnings: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """The manifest's content. It holds no time and no path: the same export gives the same bytes."""
+        """The manifest's content. It holds no path and, unless tuned, no time: the same export gives the same bytes."""
+        tuned = {fmt: [trial.to_json() for trial in trials] for fmt, trials in self.trials.items()}
         return {
             "edgekit": __version__,
             "name": self.name,
@@ -107,6 +116,7 @@ class ExportResult:
             "agreement": self.verification.to_json(),
             "metadata": dict(self.metadata),
             "warnings": list(self.warnings),
+            **({"tuned": tuned, "reproducible": False} if tuned else {}),
         }
 
 
@@ -130,6 +140,10 @@ def export_model(request: ExportRequest, reporter: Reporter | None = None) -> Ex
     recorder = _Recorder(reporter or SilentReporter())
     _check_formats(request.formats)
     _check_out(request.out)
+    profile = find_profile(request.device) if request.device is not None else None
+    if request.tune and not request.fuse:
+        raise ModelError("--tune measures forms of fusion, and --no-fuse leaves fusion out: give one of them")
+    timer = measure_candidates(profile) if request.tune else None
     source = KeptSource(open_source(request.calibration or "synthetic"))
     model = load_model(request.model, recorder)
     if request.calibration is None and request.precision == "int8":
@@ -145,16 +159,17 @@ def export_model(request: ExportRequest, reporter: Reporter | None = None) -> Ex
     if request.precision == "int8":
         known = []
         graph = quantize_model(graph, source, request.int8, recorder, known)
-    graphs, fusions = _fuse(graph, request, recorder)
+    fused = Fused(dict.fromkeys(request.formats, graph), {}, {})
+    if request.fuse:
+        fused = fuse_model(graph, request.formats, recorder, profile=profile, measure=timer)
+    graphs = fused.graphs
     contents = {fmt: file_bytes(fmt, graphs[fmt]) for fmt in request.formats}
     with ThreadPoolExecutor(1) as pool:  # packs while the files run
         packing = pool.map(deflated_size, contents.values())
         verification = _verify(model, contents, source, request, recorder, known)
         warn_of_skipped(source, recorder)
         zipped_bytes = dict(zip(contents, packing, strict=True))
-    return _finish(
-        request, graphs, contents, zipped_bytes, verification, imported, source_cost, reports, fusions, recorder
-    )
+    return _finish(request, fused, contents, zipped_bytes, verification, imported, source_cost, reports, recorder)
 
 
 def _check_formats(formats: tuple[str, ...]) -> None:
@@ -201,21 +216,6 @@ def _rewrite(model: Graph, request: ExportRequest, reporter: Reporter) -> tuple[
     return graph, tuple(reports)
 
 
-def _fuse(graph: Graph, request: ExportRequest, reporter: Reporter) -> tuple[dict[str, Graph], dict[str, FusionReport]]:
-    """By format: the graph with its channel moves fused for that runtime, after all scales have been decided."""
-    if not request.fuse:
-        return dict.fromkeys(request.formats, graph), {}
-    both = {fmt: fuse_channels(graph, DEFAULT_TARGETS[fmt]) for fmt in request.formats}
-    for fmt, (_, report) in both.items():
-        if report.changed:
-            reporter.step("fusion", f"{fmt}: {_moves_line(report.before)} -> {_moves_line(report.after)}")
-    return {fmt: fused for fmt, (fused, _) in both.items()}, {fmt: report for fmt, (_, report) in both.items()}
-
-
-def _moves_line(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{op} {count}" for op, count in counts.items()) or "no moves"
-
-
 def _verify(
     model: Graph,
     contents: Mapping[str, bytes],
@@ -245,16 +245,16 @@ def _warn_of_poor_agreement(verification: Verification, reporter: Reporter) -> N
 
 def _finish(
     request: ExportRequest,
-    graphs: Mapping[str, Graph],
+    fused: Fused,
     contents: Mapping[str, bytes],
     zipped_bytes: Mapping[str, int],
     verification: Verification,
     imported: ImportAgreement | None,
     source_cost: GraphCost,
     reports: tuple[PassReport, ...],
-    fusions: Mapping[str, FusionReport],
     recorder: _Recorder,
 ) -> ExportResult:
+    graphs = fused.graphs
     graph = graphs[request.formats[0]]
     stem = export_stem(
         graph,
@@ -262,6 +262,7 @@ def _finish(
         io=request.int8.options.io,
         fuse=request.fuse,
         sized=request.model.input_shape is not None,
+        device=find_profile(request.device).name if request.device is not None and request.fuse else None,
     )
     costs = {fmt: graph_cost(graphs[fmt]) for fmt in contents}
     result = ExportResult(
@@ -278,7 +279,8 @@ def _finish(
         source_cost=source_cost,
         exported_cost=costs[request.formats[0]],
         passes=reports,
-        fusions=fusions,
+        fusions=fused.reports,
+        trials=fused.trials,
         metadata=graph.metadata,
         warnings=tuple(recorder.warnings),
     )

@@ -10,15 +10,23 @@ Precision = Literal["float32", "float16", "int8"]
 SUFFIXES: dict[Precision, str] = {"float32": "fp32", "float16": "fp16", "int8": "int8"}
 
 
-def export_stem(graph: Graph, precision: Precision, *, io: str = "int8", fuse: bool = True, sized: bool = False) -> str:
+def export_stem(
+    graph: Graph,
+    precision: Precision,
+    *,
+    io: str = "int8",
+    fuse: bool = True,
+    sized: bool = False,
+    device: str | None = None,
+) -> str:
     """The graph's name, the precision, and what is not the default: `lenet5_28_12classes_int8_uint8io_unfused`.
 
     io: inputs and outputs of int8 files; the others have float ones anyway. sized: the input's size was an option of a
-    model whose name does not tell it.
+    model whose name does not tell it. device: the one whose prices fusion went by.
     """
     ends = f"{io}io" if precision == "int8" and io != "int8" else ""
     size = "x".join(map(str, graph.shape(graph.inputs[0])[1:3])) if sized else ""
-    parts = (graph.name, size, _classes(graph), SUFFIXES[precision], ends, "" if fuse else "unfused")
+    parts = (graph.name, size, _classes(graph), SUFFIXES[precision], ends, "" if fuse else "unfused", device or "")
     return "_".join(part for part in parts if part)
 
 

@@ -69,8 +69,9 @@ def int8_form(graph: Graph) -> Graph:
 
 
 def _chain(name: str, body: Body, hw: int, channels: int, repeats: int = REPEATS) -> Graph:
+    """A 1x1 convolution and so many bodies: what reads a file's input itself may need it in another layout or type."""
     builder = GraphBuilder(name, (1, hw, hw, channels))
-    x = "input"
+    x = _conv(builder, "input", "stem", out=channels)
     for i in range(repeats):
         x = body(builder, x, f"part{i}")
     graph, _ = apply_passes(builder.finish(x))
@@ -136,7 +137,7 @@ def _dense(channels: int) -> Graph:
 
 
 def _moves() -> Iterator[Graph]:
-    for hw, c in ((28, 48), (28, 120), (14, 240), (28, 240), (7, 480)):
+    for hw, c in ((28, 48), (28, 120), (14, 240), (28, 240), (7, 480), (56, 48)):
         between: dict[str, Body] = {
             "a shuffle": partial(_shuffle, groups=3),
             "a shuffle of blocks": partial(_shuffle, groups=2, block=c // 6),
@@ -202,10 +203,18 @@ def slice_of(b: GraphBuilder, x: str, start: int, stop: int, name: str) -> str:
 
 
 def _others() -> Iterator[Graph]:
+    for c in (16, 32):  # so small that what an op costs besides its work shows
+        yield _chain(f"tiny 1x1, {c}", partial(_conv, out=c), 2, c, 24)
+        yield _chain(f"tiny sums, {c}", _double, 2, c, 24)
+        yield _chain(f"tiny halves exchanged, {c}", partial(_moved_conv, move=_exchange), 2, c, 8)
     for hw, c in ((28, 64), (28, 240), (14, 120)):
         yield _chain(f"sums, {c}, {hw}x{hw}", _sum, hw, c)
         yield _chain(f"average pools, {c}, {hw}x{hw}", partial(_pool, kind="avg_pool"), hw, c)
         yield _chain(f"maximum pools, {c}, {hw}x{hw}", partial(_pool, kind="max_pool"), hw, c)
+
+
+def _double(b: GraphBuilder, x: str, name: str) -> str:
+    return b.add(x, x, name=name)
 
 
 def _sum(b: GraphBuilder, x: str, name: str) -> str:
