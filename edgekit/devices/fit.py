@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -11,7 +12,18 @@ from numpy.typing import NDArray
 
 from edgekit.errors import DeviceError
 from edgekit.graph import Graph
-from edgekit.passes.target import PRICES, STEPS, UNPRICED, Coefficients, Counts, node_counts
+from edgekit.passes.target import (
+    PRICES,
+    STEPS,
+    UNPRICED,
+    Coefficients,
+    Counts,
+    Layer,
+    layer_counts,
+    layer_of,
+    node_counts,
+    total_ns,
+)
 
 FloatArray = NDArray[np.float64]
 CHOICES = {"inputs_step": (1, 2, 4, 8), "outputs_step": (1, 4, 8, 16, 32), "depthwise_step": (1, 4, 8, 16)}
@@ -68,15 +80,17 @@ def fit_prices(samples: Sequence[Sample]) -> Fit:
     wrong = [s.name for s in samples if not (np.isfinite(s.ns) and s.ns > 0)]
     if wrong:
         raise DeviceError(f"the time of {wrong[0]!r} is not above 0: measure again")
+    parts = [_parts(sample.graph) for sample in samples]
     best: tuple[float, Coefficients, FloatArray, FloatArray] | None = None
     for chosen in itertools.product(*(CHOICES[step] for step in STEPS)):
         steps = replace(UNPRICED, **dict(zip(STEPS, chosen, strict=True)))
-        rows = _rows(samples, steps)
+        rows = _rows(parts, samples, steps)
         found = non_negative_least_squares(rows, np.ones(len(samples)))
         loss = float(np.square(rows @ found - 1).sum())
         if best is None or loss < best[0] * (1 - 1e-9):
             best = loss, steps, rows, found
-    assert best is not None
+    if best is None:
+        raise DeviceError("no steps to choose from")
     return _fit(*best)
 
 
@@ -84,8 +98,7 @@ def check(samples: Sequence[Sample], fit: Fit) -> list[Check]:
     """Predicted and measured times of graphs, those that the fit has not seen above all."""
     found = []
     for sample in samples:
-        counts = _graph_counts(sample.graph, fit.coefficients)
-        ns = sum(count * getattr(fit.coefficients, name) for name, count in counts.items())
+        ns = total_ns(_parts(sample.graph).counts(fit.coefficients), fit.coefficients)
         found.append(Check(sample.name, ns + fit.call_ns, sample.ns))
     return found
 
@@ -118,23 +131,43 @@ def non_negative_least_squares(rows: FloatArray, wanted: FloatArray) -> FloatArr
     return x / np.where(scale > 0, scale, 1.0)
 
 
-def _rows(samples: Sequence[Sample], steps: Coefficients) -> FloatArray:
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """A graph for pricing under many steps: how often each layer stands in it, and what the other nodes pay for."""
+
+    layers: Counter[Layer]
+    others: Counts
+
+    def counts(self, steps: Coefficients) -> Counts:
+        """What the graph pays for."""
+        total = dict(self.others)
+        for layer, number in self.layers.items():
+            for name, count in layer_counts(layer, steps).items():
+                total[name] = total.get(name, 0.0) + number * count
+        return total
+
+
+def _parts(graph: Graph) -> _Parts:
+    layers: Counter[Layer] = Counter()
+    others: Counts = {}
+    for node in graph.nodes:
+        if node.op in ("conv2d", "dense"):
+            layers[layer_of(graph, node)] += 1
+            continue
+        for name, count in node_counts(graph, node, UNPRICED).items():
+            others[name] = others.get(name, 0.0) + count
+    return _Parts(layers, others)
+
+
+def _rows(parts: Sequence[_Parts], samples: Sequence[Sample], steps: Coefficients) -> FloatArray:
     """What each sample pays for, by price, over its measured time; the last column is the call."""
     rows = np.zeros((len(samples), len(PRICES) + 1))
-    for row, sample in zip(rows, samples, strict=True):
-        counts = _graph_counts(sample.graph, steps)
+    for row, part, sample in zip(rows, parts, samples, strict=True):
+        counts = part.counts(steps)
         row[:-1] = [counts.get(name, 0.0) for name in PRICES]
         row[-1] = 1.0
         row /= sample.ns
     return rows
-
-
-def _graph_counts(graph: Graph, steps: Coefficients) -> Counts:
-    total: Counts = {}
-    for node in graph.nodes:
-        for name, count in node_counts(graph, node, steps).items():
-            total[name] = total.get(name, 0.0) + count
-    return total
 
 
 def _fit(loss: float, steps: Coefficients, rows: FloatArray, found: FloatArray) -> Fit:

@@ -158,7 +158,7 @@ def node_counts(graph: Shapes, node: Node, steps: Coefficients) -> Counts:
     counts: Counts = {"overhead": 1}
     match node.op:
         case "conv2d" | "dense":
-            return layer_counts(_layer(graph, node), steps)
+            return layer_counts(layer_of(graph, node), steps)
         case "slice" | "split" | "concat":
             parts = len(node.inputs) if node.op == "concat" else len(node.outputs)
             copies = 1 if node.op == "concat" else parts
@@ -186,7 +186,8 @@ def _moved(graph: Shapes, node: Node) -> float:
     return float(read + sum(graph.tensor(n).nbytes for n in node.outputs))
 
 
-def _layer(graph: Shapes, node: Node) -> Layer:
+def layer_of(graph: Shapes, node: Node) -> Layer:
+    """A conv2d or dense node as the cost model has it."""
     kernel, result = graph.tensor(node.inputs[1]), graph.tensor(node.output)
     return Layer(
         sites=result.size // result.shape[-1],
@@ -312,6 +313,6 @@ DEFAULT_TARGETS = {"tflite": DEFAULT_TFLITE, "onnx": DEFAULT_ONNX}
 
 Measured by `edgekit devices calibrate` on an AMD EPYC of 2025 (Zen 5, AVX-512 with VNNI), one thread, with
 ai-edge-litert 2.3.0 and onnxruntime 1.32.0. Whole layers that the fit had not seen were off by 7 % (TFLite float32),
-4 % (TFLite int8), 4 % (ONNX float32) and 9 % (ONNX int8) in the median, by 24 % at the most. One concat of 16 inputs was
-never slower than a tree of concats of two.
+4 % (TFLite int8), 4 % (ONNX float32) and 9 % (ONNX int8) in the median, by 24 % at the most. One concat of 16 inputs
+was never slower than a tree of concats of two.
 """

@@ -6,36 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from made_up_prices import TRUE
 
 from edgekit.devices.fit import Sample, check, fit_prices, non_negative_least_squares
 from edgekit.errors import DeviceError
 from edgekit.passes.target import PRICES, Coefficients, Target
 from edgekit.pipeline.micro_models import int8_form, micro_models, whole_layers
 
-TRUE = Coefficients(
-    overhead=400.0,
-    byte=0.005,
-    piece=1.5,
-    element=0.3,
-    block=2.0,
-    gather=1.6,
-    gather_overhead=9000.0,
-    arithmetic=0.02,
-    average=0.4,
-    mac=0.002,
-    window_mac=0.0018,
-    depthwise_mac=0.015,
-    ragged_depthwise_mac=0.07,
-    group=0.9,
-    window_group=1.4,
-    grouped=0.1,
-    output=0.09,
-    ragged=0.2,
-    weight=0.01,
-    inputs_step=4,
-    outputs_step=16,
-    depthwise_step=8,
-)
 CALL_NS = 3000.0
 
 
