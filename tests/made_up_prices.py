@@ -1,8 +1,13 @@
-"""Cost-model coefficients of no device, all above 0."""
+"""Cost-model coefficients of no device, all above 0, and a timer that goes by them."""
 
 from __future__ import annotations
 
-from edgekit.passes.target import Coefficients
+from collections.abc import Sequence
+from pathlib import Path
+
+from edgekit.passes.target import Coefficients, Target
+from edgekit.pipeline.calibrate_device import Timed
+from edgekit.pipeline.micro_models import concat_models, int8_form, micro_models, whole_layers
 
 TRUE = Coefficients(
     overhead=400.0,
@@ -28,3 +33,19 @@ TRUE = Coefficients(
     outputs_step=16,
     depthwise_step=8,
 )
+TARGET = Target("made up", TRUE, TRUE, 5)
+
+
+class MadeUpTimer:
+    """Times files by a target's prices. It is told the graphs in the order in which the files come."""
+
+    def __init__(self) -> None:
+        floats = [*micro_models(), *whole_layers(), *(g for pair in concat_models().values() for g in pair)]
+        self.forms = [floats, [int8_form(g) for g in floats]]
+        self.seen: list[str] = []
+
+    def __call__(self, paths: Sequence[Path], seconds: float = 0.0, min_runs: int = 0) -> Timed:
+        graphs = self.forms[len(self.seen) % 2]
+        assert all(path.stat().st_size > 500 for path in paths)
+        self.seen.append(paths[0].suffix)
+        return Timed(tuple(TARGET.graph_ns(g) + 500.0 for g in graphs), "a clock")

@@ -7,9 +7,9 @@ import socket
 
 import pytest
 from command_line import refused, run
+from made_up_prices import MadeUpTimer
 
 from edgekit.pipeline import calibrate_device as module
-from edgekit.pipeline.calibrate_device import Timed
 
 
 @pytest.fixture(autouse=True)
@@ -52,9 +52,8 @@ def test_doctor_exits_with_1_where_something_is_missing():
 
 
 def test_calibrate_prints_each_coefficient_with_its_error(monkeypatch, tmp_path):
-    monkeypatch.setattr(
-        module, "measure_here", lambda paths, **more: Timed(tuple(1000.0 + 7 * i for i in range(len(paths))), "r")
-    )
+    monkeypatch.setattr(module, "measure_here", MadeUpTimer())
+    monkeypatch.setattr(module, "file_bytes", lambda fmt, graph: bytes(1000))  # nobody reads them
     done = run("devices", "calibrate", "--format", "onnx", "--dry-run")
     assert done.code == 0
     lines = {line.split()[0]: line for line in done.out.splitlines() if line}
@@ -64,5 +63,5 @@ def test_calibrate_prints_each_coefficient_with_its_error(monkeypatch, tmp_path)
     assert not (tmp_path / "devices").exists()
     kept = run("devices", "calibrate", "--format", "onnx", "--json")
     assert json.loads(kept.out)["path"].endswith("calibrations/host.yaml")
-    assert json.loads(run("devices", "show", "host", "--json").out)["calibration"]["runtimes"] == {"onnx": "r"}
+    assert json.loads(run("devices", "show", "host", "--json").out)["calibration"]["runtimes"] == {"onnx": "a clock"}
     refused(run("devices", "calibrate", "edge_tpu"), "edge_tpu is reached by none")

@@ -2,40 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-
 import pytest
-from made_up_prices import TRUE
+from made_up_prices import TRUE, MadeUpTimer
 
 from edgekit.devices import find_profile
 from edgekit.devices.calibration import calibration_file, device_targets, read_calibration
 from edgekit.errors import DeviceError, ModelError
-from edgekit.passes.target import DEFAULT_TARGETS, Target
+from edgekit.passes.target import DEFAULT_TARGETS
 from edgekit.pipeline.calibrate_device import ANY_NUMBER, Timed, calibrate_device, measure_of, widest_concat
-from edgekit.pipeline.micro_models import concat_models, int8_form, micro_models, whole_layers
-
-TARGET = Target("made up", TRUE, TRUE, 5)
+from edgekit.pipeline.micro_models import micro_models, whole_layers
 
 
 @pytest.fixture(autouse=True)
 def _own_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("EDGEKIT_DEVICES", str(tmp_path / "devices"))
-
-
-class MadeUpTimer:
-    """Times files by a target's prices. It is told the graphs in the order in which the files come."""
-
-    def __init__(self) -> None:
-        floats = [*micro_models(), *whole_layers(), *(g for pair in concat_models().values() for g in pair)]
-        self.forms = [floats, [int8_form(g) for g in floats]]
-        self.seen: list[str] = []
-
-    def __call__(self, paths: Sequence[Path], seconds: float = 0.0, min_runs: int = 0) -> Timed:
-        graphs = self.forms[len(self.seen) % 2]
-        assert all(path.read_bytes()[4:8] == b"TFL3" for path in paths)
-        self.seen.append(paths[0].suffix)
-        return Timed(tuple(TARGET.graph_ns(g) + 500.0 for g in graphs), "a clock")
 
 
 def test_prices_are_found_checked_and_kept_and_count():

@@ -110,7 +110,7 @@ def test_export_by_device_and_tuned(tmp_path, monkeypatch):
 
 def test_tune_without_fusion_is_refused(tmp_path):
     with pytest.raises(ModelError, match="--tune measures forms of fusion, and --no-fuse leaves fusion out"):
-        export_model(ExportRequest(ModelRequest("lenet5"), fuse=False, tune=True, out=tmp_path))
+        export_model(ExportRequest(ModelRequest("lenet5", {}), fuse=False, tune=True, out=tmp_path))
 
 
 def test_explain_tells_prices_and_alternatives():
