@@ -94,6 +94,6 @@ def _file_of(device: str) -> Path:
     files = profile_files()
     if device not in files:
         near = get_close_matches(device, files, n=2)
-        hint = f"did you mean {' or '.join(near)}?" if near else "`edgekit devices` lists them"
+        hint = f"did you mean {' or '.join(near)}?" if near else "`edgekit devices` lists them."
         raise DeviceError(f"no device {device!r}: {hint} Give a name or the path of a .yaml profile")
     return files[device]
