@@ -1,0 +1,1 @@
+"""Which weights and channels a network can do without."""
