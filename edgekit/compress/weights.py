@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edgekit.compress.codebook import nearest
 from edgekit.compress.coded import CodedTensor
 from edgekit.compress.drift import Outputs, drift, expected_drop, head_names
 from edgekit.compress.layer_problem import LayerProblem, layer_problem
 from edgekit.compress.layer_rows import from_maps, weight_layers
 from edgekit.compress.scalar import ScalarLayer, balanced_step, entropy_bits, grid, quantize_scalar
 from edgekit.compress.sensitivity import Reference, measure_reference
+from edgekit.compress.shared import quantize_shared
 from edgekit.compress.walk import Engine, State, numpy_engine, walk
 from edgekit.errors import DataError, QuantizationError
 from edgekit.graph.ir import Array, Graph, Node
@@ -90,20 +92,44 @@ class WeightCompressor:
 
     def at(self, price: float) -> CompressedWeights:
         """The weights at which no bit more or less would pay: price is the drift that a bit is worth."""
-        graph, tensors, reports = self._graph.copy(), dict[str, CodedTensor](), list[LayerReport]()
         least = LEAST_SENSITIVITY * max(self._reference.sensitivities.values()) or 1.0
+
+        def quantize(node: Node, problem: LayerProblem) -> tuple[ScalarLayer, Array | None]:
+            local_price = price / max(self._reference.sensitivities[node.name], least)
+            layer = quantize_scalar(problem, local_price)
+            bias = problem.bias_for(layer.maps())
+            return layer, None if bias is None else grid(_bias_step(bias, local_price), bias.min(), bias.max())
+
+        return self._compress(quantize, price)
+
+    def with_levels(self, levels: int) -> CompressedWeights:
+        """At most `levels` values in each kernel, for indices of a fixed number of bits; biases stay as fine as floats.
+
+        Raises ModelError for a number of levels outside 1 to 65536, RuntimeUnavailableError without ckwrap.
+        """
+
+        def quantize(node: Node, problem: LayerProblem) -> tuple[ScalarLayer, Array | None]:
+            layer = quantize_shared(problem, levels)
+            bias = problem.bias_for(layer.maps())
+            return layer, None if bias is None else np.unique(bias.astype(np.float32))
+
+        return self._compress(quantize, 0.0)
+
+    def _compress(
+        self, quantize: Callable[[Node, LayerProblem], tuple[ScalarLayer, Array | None]], price: float
+    ) -> CompressedWeights:
+        """quantize gives a layer's weights and its bias's codebook."""
+        graph, tensors, reports = self._graph.copy(), dict[str, CodedTensor](), list[LayerReport]()
 
         def visit(node: Node, state: State) -> None:
             values, reference = state[node.inputs[0]], self._reference.outputs[node.name]
             problem = layer_problem(graph, node, values, reference, self._positions)
-            local_price = price / max(self._reference.sensitivities[node.name], least)
-            layer = quantize_scalar(problem, local_price)
-            coded = _coded(graph, node, problem, layer, local_price)
+            layer, bias_codebook = quantize(node, problem)
+            coded = _coded(graph, node, problem, layer, bias_codebook)
             for name, tensor in coded.items():
                 graph.set_tensor(graph.tensor(name).with_data(tensor.values()))
             tensors.update(coded)
-            power = float(reference.var(axis=(0, 2), dtype=np.float64).sum())
-            reports.append(_report(node, layer, power))
+            reports.append(_report(node, layer, float(reference.var(axis=(0, 2), dtype=np.float64).sum())))
 
         heads = walk(graph, self._images, self._engine, self._layers, visit, self._heads)
         before = self._reference.heads
@@ -112,15 +138,15 @@ class WeightCompressor:
         )
 
 
-def _coded(graph: Graph, node: Node, problem: LayerProblem, layer: ScalarLayer, price: float) -> dict[str, CodedTensor]:
-    """Kernel and bias as indices into their grids."""
+def _coded(
+    graph: Graph, node: Node, problem: LayerProblem, layer: ScalarLayer, bias_codebook: Array | None
+) -> dict[str, CodedTensor]:
+    """Kernel and bias as indices into their codebooks."""
     kernel = graph.tensor(node.inputs[1])
     coded = {kernel.name: _narrow(from_maps(layer.indices, kernel.shape), layer.codebook)}
     bias = problem.bias_for(layer.maps())
-    if bias is not None:
-        codebook = grid(_bias_step(bias, price), float(bias.min()), float(bias.max()))
-        middles = (codebook[1:].astype(np.float64) + codebook[:-1]) / 2
-        coded[node.inputs[2]] = _narrow(np.searchsorted(middles, bias), codebook)
+    if bias is not None and bias_codebook is not None:
+        coded[node.inputs[2]] = _narrow(nearest(bias, bias_codebook.astype(np.float64)), bias_codebook)
     return coded
 
 
@@ -134,8 +160,7 @@ def _narrow(indices: Array, codebook: Array) -> CodedTensor:
 
 
 def _report(node: Node, layer: ScalarLayer, power: float) -> LayerReport:
-    zero = int(np.flatnonzero(layer.codebook == 0)[0])
-    share = float((layer.indices == zero).mean())
+    share = float((layer.codebook == 0)[layer.indices].mean())
     return LayerReport(node.name, layer.bits, layer.error / max(power, 1e-30), len(np.unique(layer.indices)), share)
 
 

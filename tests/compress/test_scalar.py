@@ -68,7 +68,7 @@ def test_it_beats_rounding_to_a_grid_by_far_at_the_same_bits():
     layer = quantize_scalar(given, 0.01)
     steps = np.geomspace(0.05, 5, 60)
     plain = min((p for step in steps if (p := rounded(given, step)).bits >= layer.bits), key=lambda p: p.bits)
-    assert layer.error < 0.5 * plain.error
+    assert layer.error < 0.6 * plain.error
 
 
 def rounded(given: LayerProblem, step: float) -> ScalarLayer:
