@@ -26,24 +26,27 @@ from machine import machine_line, versions_line
 from squeezenet_caffe import data_dir, squeezenet_graph
 
 from edgekit.compress.codebook import share_weights
+from edgekit.compress.container import read_container
 from edgekit.compress.drift import log_probabilities
+from edgekit.compress.index import METHODS
 from edgekit.compress.layer_rows import weight_layers
 from edgekit.compress.walk import subgraph
-from edgekit.compress.weights import CompressedWeights, WeightCompressor
+from edgekit.compress.weights import CompressedWeights, WeightCompressor, mirrored
 from edgekit.data.preprocess import CAFFE
 from edgekit.data.sources import open_source
 from edgekit.export.tflite import tflite_bytes
 from edgekit.graph import Graph
 from edgekit.passes.registry import apply_passes
-from edgekit.pipeline.container_file import graph_bytes, lossless_bytes
+from edgekit.pipeline.container_file import content_graph, graph_bytes, lossless_bytes
 from edgekit.pipeline.engine import onnx_engine
 
 FOLDS = 2
 ALEXNET_BYTES = 240_000_000
 LOGITS = "pool10"
-PRICES = (1.5e-8, 2e-8, 3e-8, 5e-8, 8e-8, 1.3e-7, 2.2e-7, 4.5e-7)
+PRICES = (2e-8, 3e-8, 5e-8, 8e-8, 1.3e-7, 2.2e-7, 4.5e-7)
 """Drift of the probabilities in nats that a bit is worth."""
 KMEANS_BITS = (8, 6, 5)
+COMPENSATED_BITS = (6, 5)
 
 
 @dataclass(frozen=True)
@@ -102,36 +105,44 @@ class Kept:
 
 
 def compressed(graph: Graph, data: Data, kept: Kept) -> list[Candidate]:
-    """The curve: one candidate a price."""
-    rows: dict[float, list[tuple[int, np.ndarray, float]]] = {}
+    """Codebooks of fixed size with compensation, then the curve: one candidate a price."""
+    ways: dict[str, tuple[Callable[[WeightCompressor], CompressedWeights], tuple[str, ...]]] = {
+        f"{bits}-bit k-means, compensated, Huffman": (lambda c, n=1 << bits: c.with_levels(n), ("raw", "huffman"))
+        for bits in COMPENSATED_BITS
+    }
+    ways |= {f"edgekit, {price:.3g} nats a bit": (lambda c, p=price: c.at(p), METHODS) for price in PRICES}
+    rows: dict[str, list[tuple[int, np.ndarray, float]]] = {}
     for fold, calibrates in enumerate(data.calibrates):
-        tested = data.images[~calibrates]
+        compressor = functools.cache(functools.partial(compressor_of, graph, data, fold))
+        for name, (compress, methods) in ways.items():
 
-        @functools.cache
-        def compressor(seen: bytes = calibrates.tobytes()) -> WeightCompressor:
-            chosen = data.images[np.frombuffer(seen, bool)]
-            return WeightCompressor(graph, [image[None] for image in chosen], onnx_engine())
+            def make(
+                compress: Callable[[WeightCompressor], CompressedWeights] = compress,
+                methods: tuple[str, ...] = methods,
+                compressor: Callable[[], WeightCompressor] = compressor,
+                tested: np.ndarray = data.images[~calibrates],
+            ) -> tuple[int, np.ndarray, float]:
+                ready = compressor()
+                start = time.perf_counter()
+                done = compress(ready)
+                seconds = time.perf_counter() - start
+                packed = graph_bytes(done.graph, done.tensors, methods=methods)
+                return len(packed), logits_of(content_graph(read_container(packed)), tested), seconds
 
-        def make(
-            price: float, compressor: Callable[[], WeightCompressor] = compressor, tested: np.ndarray = tested
-        ) -> tuple[int, np.ndarray, float]:
-            start = time.perf_counter()
-            done: CompressedWeights = compressor().at(price)
-            seconds = time.perf_counter() - start
-            return len(graph_bytes(done.graph, done.tensors)), logits_of(done.graph, tested), seconds
-
-        for price in PRICES:
-            rows.setdefault(price, []).append(kept.get(f"price{price}_fold{fold}", functools.partial(make, price)))
+            rows.setdefault(name, []).append(kept.get(f"{name.replace(' ', '_')}_fold{fold}", make))
     return [
-        Candidate(
-            f"edgekit, {price:.3g} nats a bit", max(r[0] for r in found), joined(data, found), max(r[2] for r in found)
-        )
-        for price, found in rows.items()
+        Candidate(name, max(r[0] for r in found), np.concatenate([r[1] for r in found]), max(r[2] for r in found))
+        for name, found in rows.items()
     ]
 
 
-def joined(data: Data, found: list[tuple[int, np.ndarray, float]]) -> np.ndarray:
-    return np.concatenate([logits for _, logits, _ in found])
+def compressor_of(graph: Graph, data: Data, fold: int) -> WeightCompressor:
+    """Float network and sensitivities on one half of the images and their mirror images."""
+    start = time.perf_counter()
+    chosen = mirrored([image[None] for image in data.images[data.calibrates[fold]]])
+    made = WeightCompressor(graph, chosen, onnx_engine())
+    print(f"reference of fold {fold}: {time.perf_counter() - start:.0f} s", file=sys.stderr, flush=True)
+    return made
 
 
 def plain_kmeans(graph: Graph, data: Data, kept: Kept) -> list[Candidate]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from edgekit.compress.drift import expected_drop
 from edgekit.compress.walk import Engine, numpy_engine, walk
-from edgekit.compress.weights import CompressedWeights, Measure, WeightCompressor, estimated_bytes
+from edgekit.compress.weights import CompressedWeights, Measure, WeightCompressor, estimated_bytes, mirrored
 from edgekit.errors import ModelError
 from edgekit.graph.ir import Array, Graph
 
@@ -52,18 +52,21 @@ def compress_weights(
     *,
     engine: Engine = numpy_engine,
     measure: Measure = estimated_bytes,
+    mirror: bool = False,
 ) -> CompressedWeights:
     """The network with the weights that stay nearest to its float outputs within the budget.
 
     images: (1, H, W, C) float32, preprocessed, a few hundred of the kind that the network is for; labels are not
-    needed. measure: exact bytes of the coded tensors, all that counts against target_bytes.
+    needed. measure: exact bytes of the coded tensors, all that counts against target_bytes. mirror: calibrate on the
+    mirror images too.
     Raises ModelError where the budget cannot be kept, DataError for too few images, and as `WeightCompressor`.
     """
     if budget.target_bytes is not None:
-        return _within_bytes(WeightCompressor(graph, images, engine), budget.target_bytes, measure)
+        used = mirrored(images) if mirror else images
+        return _within_bytes(WeightCompressor(graph, used, engine), budget.target_bytes, measure)
     if len(images) < HELD_OUT:
         raise ModelError(f"a drop is judged on one image in {HELD_OUT}: give at least {HELD_OUT}, not {len(images)}")
-    return _within_drop(graph, images, engine, float(budget.max_drop or 0))
+    return _within_drop(graph, images, engine, float(budget.max_drop or 0), mirror)
 
 
 def _within_bytes(compressor: WeightCompressor, target: float, measure: Measure) -> CompressedWeights:
@@ -82,10 +85,10 @@ def _within_bytes(compressor: WeightCompressor, target: float, measure: Measure)
     return tried[best]
 
 
-def _within_drop(graph: Graph, images: Sequence[Array], engine: Engine, most: float) -> CompressedWeights:
+def _within_drop(graph: Graph, images: Sequence[Array], engine: Engine, most: float, mirror: bool) -> CompressedWeights:
     seen = [image for i, image in enumerate(images) if i % HELD_OUT]
     unseen = images[::HELD_OUT]
-    compressor = WeightCompressor(graph, seen, engine)
+    compressor = WeightCompressor(graph, mirrored(seen) if mirror else seen, engine)
     heads = compressor.heads
     before = walk(graph, unseen, engine, (), lambda node, state: None, heads)
 
@@ -97,7 +100,7 @@ def _within_drop(graph: Graph, images: Sequence[Array], engine: Engine, most: fl
     best = search(excess, _first_price(compressor), DROP_TOLERANCE, DROP_SLOPE)
     if best is None:
         raise ModelError(f"a drop of at most {most} points cannot be kept on the images that were held out")
-    return WeightCompressor(graph, images, engine).at(float(np.exp(best)))
+    return WeightCompressor(graph, mirrored(images) if mirror else images, engine).at(float(np.exp(best)))
 
 
 def _first_price(compressor: WeightCompressor) -> float:
