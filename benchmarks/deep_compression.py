@@ -28,7 +28,6 @@ from squeezenet_caffe import data_dir, squeezenet_graph
 from edgekit.compress.codebook import share_weights
 from edgekit.compress.container import read_container
 from edgekit.compress.drift import log_probabilities
-from edgekit.compress.index import METHODS
 from edgekit.compress.layer_rows import weight_layers
 from edgekit.compress.walk import subgraph
 from edgekit.compress.weights import CompressedWeights, WeightCompressor, mirrored
@@ -43,10 +42,9 @@ from edgekit.pipeline.engine import onnx_engine
 FOLDS = 2
 ALEXNET_BYTES = 240_000_000
 LOGITS = "pool10"
-PRICES = (2e-8, 3e-8, 5e-8, 8e-8, 1.3e-7, 2.2e-7, 4.5e-7)
+PRICES = (2e-8, 4e-8, 8e-8, 1.5e-7, 2.6e-7, 4.5e-7)
 """Drift of the probabilities in nats that a bit is worth."""
 KMEANS_BITS = (8, 6, 5)
-COMPENSATED_BITS = (6, 5)
 
 
 @dataclass(frozen=True)
@@ -105,20 +103,15 @@ class Kept:
 
 
 def compressed(graph: Graph, data: Data, kept: Kept) -> list[Candidate]:
-    """Codebooks of fixed size with compensation, then the curve: one candidate a price."""
-    ways: dict[str, tuple[Callable[[WeightCompressor], CompressedWeights], tuple[str, ...]]] = {
-        f"{bits}-bit k-means, compensated, Huffman": (lambda c, n=1 << bits: c.with_levels(n), ("raw", "huffman"))
-        for bits in COMPENSATED_BITS
-    }
-    ways |= {f"edgekit, {price:.3g} nats a bit": (lambda c, p=price: c.at(p), METHODS) for price in PRICES}
+    """The curve: one candidate a price."""
+    ways = {f"edgekit, {price:.3g} nats a bit": functools.partial(WeightCompressor.at, price=price) for price in PRICES}
     rows: dict[str, list[tuple[int, np.ndarray, float]]] = {}
     for fold, calibrates in enumerate(data.calibrates):
         compressor = functools.cache(functools.partial(compressor_of, graph, data, fold))
-        for name, (compress, methods) in ways.items():
+        for name, compress in ways.items():
 
             def make(
                 compress: Callable[[WeightCompressor], CompressedWeights] = compress,
-                methods: tuple[str, ...] = methods,
                 compressor: Callable[[], WeightCompressor] = compressor,
                 tested: np.ndarray = data.images[~calibrates],
             ) -> tuple[int, np.ndarray, float]:
@@ -126,7 +119,7 @@ def compressed(graph: Graph, data: Data, kept: Kept) -> list[Candidate]:
                 start = time.perf_counter()
                 done = compress(ready)
                 seconds = time.perf_counter() - start
-                packed = graph_bytes(done.graph, done.tensors, methods=methods)
+                packed = graph_bytes(done.graph, done.tensors)
                 return len(packed), logits_of(content_graph(read_container(packed)), tested), seconds
 
             rows.setdefault(name, []).append(kept.get(f"{name.replace(' ', '_')}_fold{fold}", make))

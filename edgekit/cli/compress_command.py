@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgekit.cli.options import json_option, model_options, zoo_options
+from edgekit.cli.options import Number, json_option, model_options, zoo_options
 from edgekit.cli.zoo_command import ZooCommand
 from edgekit.errors import ModelError
 
@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 @click.option("--embed", default="", help="With a graph: tflite, onnx or both, for the C decoder to restore.")
 @click.option("--indexed", is_flag=True, help="Of an .onnx file: write an .onnx file that runs without a decoder.")
 @click.option("--force", is_flag=True, help="With --indexed: of a .tflite file too, though it will run slower.")
+@click.option("--target-bytes", type=Number(int), help="Compress the weights: the container takes at most this much.")
+@click.option("--max-drop", type=Number(float), help="Compress the weights: points of top-1 accuracy that it may cost.")
+@click.option("--calibration", help="Images for that: folder, .npz, synthetic[:SEED].")
+@click.option("--calibration-images", type=Number(int), default=250, show_default=True, help="Use at most this many.")
+@click.option("--no-mirror", is_flag=True, help="Left and right are not alike: do not calibrate on mirror images too.")
 @json_option
 def command(
     model: str,
@@ -38,6 +43,11 @@ def command(
     embed: str,
     indexed: bool,
     force: bool,
+    target_bytes: int | None,
+    max_drop: float | None,
+    calibration: str | None,
+    calibration_images: int,
+    no_mirror: bool,
     family: dict[str, int | float | str],
     as_json: bool,
 ) -> None:
@@ -46,9 +56,15 @@ def command(
     A file comes back byte for byte from `edgekit decompress`; weights inside .tflite and .onnx are coded as weights. A
     model of the zoo, or any model file with --graph, is kept as a graph that can be restored as either format. With
     --indexed, weights of at most 256 values become 4-bit or 8-bit indices, which onnxruntime resolves while it loads.
+
+    With --target-bytes or --max-drop the graph's weights are pruned and quantized; the images of --calibration tell how
+    the remaining ones make up for it.
     """
     from edgekit.cli.console import ConsoleReporter, print_json
+    from edgekit.compress.budget import Budget
+    from edgekit.data.sources import open_source
     from edgekit.passes.registry import apply_passes
+    from edgekit.pipeline.compress_weights import WeightSettings, compress_model_weights
     from edgekit.pipeline.container_file import FORMATS, compress_file, compress_graph
     from edgekit.pipeline.model import ModelRequest, load_model
     from edgekit.zoo import model_names
@@ -60,7 +76,12 @@ def command(
     if indexed:
         _write_indexed(Path(model), out, force, as_json)
         return
+    lossy = target_bytes is not None or max_drop is not None
+    if lossy and calibration is None:
+        raise ModelError("weights are compressed on images such as the network will see: give --calibration FOLDER")
     if model not in model_names() and not as_graph:
+        if lossy:
+            raise ModelError("a file kept to the byte has no other weights: give --graph too")
         if kinds:
             raise ModelError("--embed is for graphs: give --graph too, or leave it out to keep the file itself")
         result = compress_file(Path(model), out or Path(Path(model).name + ".ekz"))
@@ -68,7 +89,12 @@ def command(
         shape = {**zoo_options(model, alpha, resolution, rho, classes), **family}
         request = ModelRequest(model, shape, weights, seed, input_shape=input_shape)
         graph = apply_passes(load_model(request, ConsoleReporter()))[0]
-        result = compress_graph(graph, out or Path(f"{graph.name}.ekz"), embed=kinds)
+        coded = None
+        if lossy and calibration is not None:
+            settings = WeightSettings(Budget(target_bytes, max_drop), calibration_images, not no_mirror)
+            done = compress_model_weights(graph, open_source(calibration), settings, ConsoleReporter())
+            graph, coded = done.graph, done.tensors
+        result = compress_graph(graph, out or Path(f"{graph.name}.ekz"), coded, kinds)
     if as_json:
         print_json(result.to_json())
         return

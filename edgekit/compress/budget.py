@@ -15,15 +15,19 @@ from edgekit.graph.ir import Array, Graph
 
 FIRST_DRIFT = 0.06
 """The first price that is tried: this drift spread over as many bits as there are weights."""
-SIZE_TOLERANCE = 0.004
+SIZE_TOLERANCE = 0.006
 """Share of the wanted bytes that may be left unused."""
+NEAR = 0.05
+"""In the logarithm of the size: within this of the target, sizes are measured, not estimated."""
+CLOSEST_PRICES = 0.01
+"""In the logarithm of the price: where the limit lies between two that are closer, the search ends."""
 DROP_TOLERANCE = 0.15
 """Share of the allowed drop that may be left unused, about."""
 SIZE_SLOPE, DROP_SLOPE = 0.15, 1.3
 """By how much the logarithms of bytes and drop change with that of the price, about: for the second guess only."""
-MOST_TRIALS = 10
+MOST_TRIALS = 12
 LONGEST_STRIDE = 3.0
-"""In the logarithm of the price, while the limit has only been seen from one side."""
+"""In the logarithm of the price, at first; doubled each time while the limit has only been seen from one side."""
 HELD_OUT = 5
 """One in this many images judges the drop, and calibrates only once the price is found."""
 
@@ -72,16 +76,25 @@ def compress_weights(
 def _within_bytes(compressor: WeightCompressor, target: float, measure: Measure) -> CompressedWeights:
     tried: dict[float, CompressedWeights] = {}
     sizes: dict[float, float] = {}
+    beside: float | None = None
 
     def excess(x: float) -> float:
+        """Measured exactly only near the target: coding a whole network to see its size takes time."""
+        nonlocal beside
         tried[x] = compressor.at(float(np.exp(-x)))
-        sizes[x] = measure(tried[x].tensors)
+        estimate = estimated_bytes(tried[x].tensors)
+        sizes[x] = max(estimate + (beside or 0.0), 1.0)
+        if beside is None or abs(np.log(sizes[x] / target)) < NEAR:
+            sizes[x] = measure(tried[x].tensors)
+            beside = sizes[x] - estimate
         return float(np.log(sizes[x] / target))
 
     best = search(excess, -_first_price(compressor), SIZE_TOLERANCE, SIZE_SLOPE)
     if best is None:
         least = min(sizes.values())
         raise ModelError(f"{target:.0f} bytes are too few: the least that was reached is {least:.0f}")
+    if measure(tried[best].tensors) > target:  # an estimate far below the target: no price came near it
+        best = max(x for x in tried if x < best)
     return tried[best]
 
 
@@ -124,9 +137,11 @@ def search(value: Callable[[float], float], start: float, tolerance: float, slop
         else:
             above = (x, y) if above is None or x < above[0] else above
         if below and above:
+            if above[0] - below[0] < CLOSEST_PRICES:
+                break
             share = (-tolerance / 2 - below[1]) / (above[1] - below[1])
             x = below[0] + (above[0] - below[0]) * min(max(share, 0.05), 0.95)
         else:
-            x -= float(np.clip(stride * (y + tolerance / 2) / slope, -LONGEST_STRIDE, LONGEST_STRIDE))
-            stride *= 1.5
+            x -= stride * float(np.clip((y + tolerance / 2) / slope, -LONGEST_STRIDE, LONGEST_STRIDE))
+            stride *= 2
     return below[0] if below else None

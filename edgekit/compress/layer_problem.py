@@ -15,6 +15,8 @@ DAMPING = 0.01
 """Share of the mean power of the inputs that is added to each: guards against what few images did not show."""
 RIDGE = 0.001
 """The same for re-fitting the float weights: they are moved only where the data are clear."""
+ROUNDING = 1e-6
+"""Of the second moments: what float32 products leave undecided."""
 BATCH = 16
 """Images whose rows are multiplied at a time."""
 
@@ -63,35 +65,38 @@ def layer_problem(graph: Graph, node: Node, values: Sequence[Array], reference: 
     """
     maps = to_maps(graph.tensor(node.inputs[1]).array, groups_of(node)).astype(np.float64)
     groups, size, outputs = maps.shape
-    # A column of ones behind the inputs, so that means come out of the same products.
+    has_bias = len(node.inputs) == 3
+    # A column of ones behind the inputs, so that means come out of the same products; inputs count from those of the
+    # first images, so that little is lost to rounding where they hardly vary.
     moments, cross, count = np.zeros((groups, size + 1, size + 1)), np.zeros((groups, size + 1, outputs)), 0
+    origin = np.zeros((groups, 1, size), np.float32)
     for begin in range(0, len(values), BATCH):
         rows = [
             rows_at(graph, node, value, sample_positions(graph, node, begin + i, positions))
             for i, value in enumerate(values[begin : begin + BATCH])
         ]
         x = np.concatenate(rows, axis=1)
-        x = np.concatenate([x, np.ones((*x.shape[:2], 1), np.float32)], axis=2)
+        if not begin and has_bias:
+            origin = x.mean(axis=1, keepdims=True)
+        x = np.concatenate([x - origin, np.ones((*x.shape[:2], 1), np.float32)], axis=2)
         y = reference[begin : begin + len(rows)].swapaxes(0, 1).reshape(groups, -1, outputs)
         moments += x.swapaxes(1, 2) @ x
         cross += x.swapaxes(1, 2) @ y
         count += x.shape[1]
     moments, cross = moments / count, cross / count
-    mean_input, mean_output = moments[:, :-1, -1], cross[:, -1]
     gram, target = moments[:, :-1, :-1], cross[:, :-1]
-    if len(node.inputs) == 3:
-        gram = gram - mean_input[:, :, None] * mean_input[:, None, :]
-        target = target - mean_input[:, :, None] * mean_output[:, None, :]
-    return LayerProblem(
-        damped(gram, DAMPING),
-        _refit(gram, target, maps),
-        mean_input if len(node.inputs) == 3 else None,
-        mean_output if len(node.inputs) == 3 else None,
-    )
+    floor = ROUNDING * np.trace(gram, axis1=1, axis2=2) / size
+    if not has_bias:
+        return LayerProblem(damped(gram, DAMPING, floor), _refit(gram, target, maps, floor), None, None)
+    mean_input, mean_output = moments[:, :-1, -1], cross[:, -1]
+    gram = gram - mean_input[:, :, None] * mean_input[:, None, :]
+    target = target - mean_input[:, :, None] * mean_output[:, None, :]
+    fitted = _refit(gram, target, maps, floor)
+    return LayerProblem(damped(gram, DAMPING, floor), fitted, mean_input + origin[:, 0], mean_output)
 
 
-def _refit(gram: FloatArray, target: FloatArray, weights: FloatArray) -> FloatArray:
+def _refit(gram: FloatArray, target: FloatArray, weights: FloatArray, floor: FloatArray) -> FloatArray:
     """Weights that give `target`, drawn to the given ones where the data do not say."""
-    held = damped(gram, RIDGE)
+    held = damped(gram, RIDGE, floor)
     fitted: FloatArray = weights + np.linalg.solve(held, target - gram @ weights)
     return fitted

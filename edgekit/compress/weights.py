@@ -151,8 +151,9 @@ def _coded(
 
 
 def _bias_step(bias: Array, price: float) -> float:
-    """An error of 1 in a bias costs 1; no more steps than 16 bits can count."""
-    return max(balanced_step(1.0, price), float(np.ptp(np.append(bias, 0.0))) / 60_000, 1e-30)
+    """An error of 1 in a bias costs 1; no more steps than 16 bits can count, and none wider than what leaves zeros."""
+    reach = float(np.abs(bias).max())
+    return max(min(balanced_step(1.0, price), 4 * reach), 2 * reach / 60_000, float(np.finfo(np.float32).tiny))
 
 
 def _narrow(indices: Array, codebook: Array) -> CodedTensor:

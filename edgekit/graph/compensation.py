@@ -25,14 +25,16 @@ BLOCK = 32
 """Inputs whose corrections are gathered before the remaining weights are updated."""
 
 
-def damped(gram: FloatArray, share: float) -> FloatArray:
+def damped(gram: FloatArray, share: float, least: FloatArray | float = 0.0) -> FloatArray:
     """gram (groups, K, K) in float64 plus `share` of its mean diagonal on the diagonal, so that it has an inverse.
 
-    A map that has seen nothing but zeros gets the identity: there, errors are measured on the weights themselves.
+    least: (groups,), what is added at least. A map that has seen nothing but zeros gets the identity: there, errors
+    are measured on the weights themselves.
     """
     size = gram.shape[-1]
     mean = np.trace(gram, axis1=1, axis2=2).astype(np.float64) / size
-    ridge = np.where(mean > 0, share * mean, 1.0)
+    ridge = np.maximum(share * mean, least)
+    ridge = np.where(ridge > 0, ridge, 1.0)
     result: FloatArray = gram.astype(np.float64) + ridge[:, None, None] * np.eye(size)
     return result
 

@@ -8,7 +8,6 @@ from edgekit.compress.budget import Budget, compress_weights
 from edgekit.compress.weights import CompressedWeights
 from edgekit.data.samples import Source
 from edgekit.graph.ir import Graph
-from edgekit.passes.registry import apply_passes
 from edgekit.pipeline.container_file import graph_bytes
 from edgekit.pipeline.engine import onnx_engine
 from edgekit.pipeline.float_runner import THREADS
@@ -29,12 +28,12 @@ class WeightSettings:
 def compress_model_weights(
     graph: Graph, source: Source, settings: WeightSettings, reporter: Reporter
 ) -> CompressedWeights:
-    """The network, with the passes run on it and its weights within the budget, calibrated on the source's images.
+    """A graph on which the passes have run, its weights within the budget, calibrated on the source's images.
 
     A budget of bytes is that of the whole container. The graph's metadata record what was done.
     Raises as `compress_weights`, and DataError where the source has no usable image.
     """
-    graph, _ = apply_passes(graph)
+    graph = graph.copy()
     with reading(source, preprocessing_of(graph), settings.calibration_images, "reading images", reporter) as samples:
         images = [sample.array for sample in samples]
     warn_of_skipped(source, reporter)
