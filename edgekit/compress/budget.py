@@ -143,5 +143,5 @@ def search(value: Callable[[float], float], start: float, tolerance: float, slop
             x = below[0] + (above[0] - below[0]) * min(max(share, 0.05), 0.95)
         else:
             x -= stride * float(np.clip((y + tolerance / 2) / slope, -LONGEST_STRIDE, LONGEST_STRIDE))
-            stride *= 2
+            stride = min(2 * stride, 8.0)
     return below[0] if below else None
