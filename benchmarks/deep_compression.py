@@ -42,7 +42,7 @@ from edgekit.pipeline.engine import onnx_engine
 FOLDS = 2
 ALEXNET_BYTES = 240_000_000
 LOGITS = "pool10"
-PRICES = (2.7e-8, 4e-8, 8e-8, 1.5e-7, 2.6e-7, 4.5e-7)
+PRICES = (2e-8, 4e-8, 8e-8, 1.5e-7, 2.6e-7, 4.5e-7)
 """Drift of the probabilities in nats that a bit is worth."""
 KMEANS_BITS = (8, 6, 5)
 

@@ -90,12 +90,12 @@ def _within_bytes(compressor: WeightCompressor, target: float, measure: Measure)
         return float(np.log(sizes[x] / target))
 
     best = search(excess, -_first_price(compressor), SIZE_TOLERANCE, SIZE_SLOPE)
-    if best is None:
-        least = min(sizes.values())
-        raise ModelError(f"{target:.0f} bytes are too few: the least that was reached is {least:.0f}")
-    if measure(tried[best].tensors) > target:  # an estimate far below the target: no price came near it
-        best = max(x for x in tried if x < best)
-    return tried[best]
+    # From the best downwards, since sizes far from the target were only estimated.
+    for x in sorted((x for x in tried if best is not None and x <= best), reverse=True):
+        sizes[x] = measure(tried[x].tensors)
+        if sizes[x] <= target:
+            return tried[x]
+    raise ModelError(f"{target:.0f} bytes are too few: the least that was reached is {min(sizes.values()):.0f}")
 
 
 def _within_drop(graph: Graph, images: Sequence[Array], engine: Engine, most: float, mirror: bool) -> CompressedWeights:

@@ -24,6 +24,7 @@ FIRST_STEP = 0.9
 MOST_LEVELS = 4096
 """Values on a grid, at most; a layer that would need more gets a wider step."""
 STEP_BITS = 4
+"""Significant bits of a step."""
 SMOOTHING = 0.3
 """Added to each value's count, so that one that did not occur is not out of reach."""
 

@@ -17,7 +17,7 @@ CONVERGED = 1e-10
 
 
 def quantize_shared(problem: LayerProblem, levels: int) -> ScalarLayer:
-    """The layer with at most `levels` values, 0 among them, whatever their entropy.
+    """The layer with at most `levels` values, whatever their entropy: pruned weights may come back.
 
     Raises ModelError and RuntimeUnavailableError as `share_weights` does.
     """
@@ -28,7 +28,9 @@ def quantize_shared(problem: LayerProblem, levels: int) -> ScalarLayer:
         free = Levels(values, np.zeros(len(values)), 0.0)
         chosen = descend(problem.weights, problem.gram, sweep(problem.weights, problem.gram, free.choose), free.choose)
         indices = free.indices(chosen)
-        values = np.sort(refit_values(problem, indices, values))
+        fitted = refit_values(problem, indices, values)
+        order = np.argsort(fitted, kind="stable")  # values may have passed one another
+        values, indices = fitted[order], np.argsort(order)[indices]
     codebook = values.astype(np.float32)
     error = output_error(problem.weights - codebook.astype(np.float64)[indices], problem.gram)
     return ScalarLayer(indices, codebook, error, entropy_bits(indices, len(codebook)))
