@@ -59,7 +59,7 @@ def test_compensated_layers_have_less_error_than_rounded_ones_on_photographs(net
 def test_a_third_of_the_bits_keeps_the_predictions_of_images_that_it_did_not_see(network, photographs):
     images = photographs(80)
     done = WeightCompressor(network, images[::2], onnx_engine()).at(5e-8)
-    assert 300_000 < estimated_bytes(done.tensors) < 400_000
+    assert 300_000 < estimated_bytes(done.tensors) < 430_000
     heads = head_names(network)
     seen = [walk(g, images[1::2], onnx_engine(), (), lambda n, s: None, heads) for g in (network, done.graph)]
     before, after = (np.array([int(logits.argmax()) for (logits,) in outputs]) for outputs in seen)

@@ -46,6 +46,12 @@ def test_the_original_stays_as_it_was():
         np.testing.assert_array_equal(graph.tensor(name).array, value)
 
 
+def test_images_of_one_colour_leave_nothing_to_fit_but_do_not_fail():
+    images = [np.full((1, SIZE, SIZE, 3), 100.0 + i, np.float32) for i in range(2)]
+    done = WeightCompressor(small_net(), images).at(1e-4)
+    assert all(np.isfinite(t.array).all() for t in done.graph.constants())
+
+
 def test_size_falls_and_drift_rises_with_the_price(compressor):
     curve = [compressor.at(price) for price in (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)]
     sizes, drifts = [estimated_bytes(done.tensors) for done in curve], [done.drift for done in curve]
