@@ -26,11 +26,21 @@ SQUEEZE = 4
 SCALE = 40.0
 """Of random features: a swish halves small numbers and keeps large ones."""
 
-SPREAD = 1.5
-"""Of the random logits: what int8 rounds off on the way adds up to a tenth of the features, so of the logits too."""
 
-ADDED = 1 / 256
-"""Factor for the random weights of a block that is added to its input: B7 adds up 48 of them."""
+class Gains(NamedTuple):
+    """Of random weights. spread: of the logits, as features behind a swish vary less than behind a ReLU. added: factor
+    for a block that is added to its input. even: whether small filters are scaled to the same effect.
+    """
+
+    spread: float
+    added: float
+    even: bool
+
+
+SHALLOW, DEEP = Gains(4.0, 1 / 64, False), Gains(1.5, 1 / 256, True)
+"""The deep networks add up to 48 blocks: what int8 rounds off on the way is a tenth of their features, so of the logits
+too; and plain small filters would let their features, and so the logits, grow several times as large.
+"""
 
 GATES = 0.1
 """Of the random gates' weights: every block has gates, and what they do adds up."""
@@ -74,6 +84,11 @@ class Size(NamedTuple):
         """A width of B0 at this size: a multiple of 8."""
         return make_divisible(channels * self.width)
 
+    @property
+    def gains(self) -> Gains:
+        """B4 to B7 have twice as many blocks as B0 and more."""
+        return DEEP if self.depth > 1.5 else SHALLOW
+
     def repeats(self, repeats: int) -> int:
         """Blocks of a stage of B0 at this size, rounded up."""
         return math.ceil(repeats * self.depth)
@@ -115,28 +130,28 @@ for _version, _size in SIZES.items():
 def _build(name: str, size: Size, resolution: int, classes: int, seed: int) -> Graph:
     """Input (1, resolution, resolution, 3), output (1, classes) probabilities."""
     b = GraphBuilder(name, (1, resolution, resolution, 3), seed=seed)
-    x = b.conv2d("input", size.channels(STEM), 3, stride=2, gain=2 * SCALE**2, even=True, name="stem_conv")
+    x = b.conv2d("input", size.channels(STEM), 3, stride=2, gain=2 * SCALE**2, even=size.gains.even, name="stem_conv")
     x = _norm_swish(b, x, "stem_")
     for stage, row in enumerate(ROWS, start=1):
         for i in range(size.repeats(row.repeats)):
             stride = row.stride if i == 0 else 1
-            x = _block(b, x, row, stride, size.channels(row.channels), f"block{stage}{chr(ord('a') + i)}_")
+            x = _block(b, x, row, stride, size, f"block{stage}{chr(ord('a') + i)}_")
     x = b.conv2d(x, size.channels(TOP), 1, name="top_conv")
     x = _norm_swish(b, x, "top_")
-    return finish_keras(b, x, classes, TORCH, resolution, dropout=size.dropout, spread=SPREAD / SCALE)
+    return finish_keras(b, x, classes, TORCH, resolution, dropout=size.dropout, spread=size.gains.spread / SCALE)
 
 
-def _block(b: GraphBuilder, x: str, row: Row, stride: int, width: int, prefix: str) -> str:
+def _block(b: GraphBuilder, x: str, row: Row, stride: int, size: Size, prefix: str) -> str:
     """Expand (not by 1), filter per channel, excite, project; add the input where shapes allow."""
-    y, channels = x, b.channels(x)
+    y, channels, width, gains = x, b.channels(x), size.channels(row.channels), size.gains
     if row.expansion > 1:
         y = b.conv2d(y, row.expansion * channels, 1, name=f"{prefix}expand_conv")
         y = _norm_swish(b, y, f"{prefix}expand_")
     # Keras pads by hand before a stride of 2, by a rule that is SAME: one less before than after if the size is even.
-    y = b.depthwise(y, row.kernel, stride=stride, even=True, name=f"{prefix}dwconv")
+    y = b.depthwise(y, row.kernel, stride=stride, even=gains.even, name=f"{prefix}dwconv")
     y = _excite(b, _norm_swish(b, y, prefix), max(1, channels // SQUEEZE), prefix)
     added = stride == 1 and channels == width
-    y = b.conv2d(y, width, 1, gain=GATED_GAIN * (ADDED if added else 1.0), name=f"{prefix}project_conv")
+    y = b.conv2d(y, width, 1, gain=GATED_GAIN * (gains.added if added else 1.0), name=f"{prefix}project_conv")
     y = b.batch_norm(y, epsilon=EPSILON, name=f"{prefix}project_bn")
     return b.add(y, x, name=f"{prefix}add") if added else y
 
