@@ -37,6 +37,8 @@ from edgekit.bench.host import Latency, bench_files
 
 SECONDS = 1.0
 """Least time of each file's runs."""
+DISTURBED = 1.3
+"""A median so far above the least time means that something else ran all the while: the row is marked."""
 PROFILED_RUNS, TOP = 50, 7
 
 Case = tuple[Network, str]
@@ -113,6 +115,7 @@ def measure(row: Network, column: str, arguments: argparse.Namespace) -> dict[st
         "ms": {way: by_way[way].summary.median_ms for way in WAYS},
         "over_fused": {way: _ratio(by_way[way]) for way in WAYS if way != "fused"},
         "target": row.targets[COLUMNS.index(column)] if row.targets else None,
+        "least_ms": {way: by_way[way].summary.min_ms for way in WAYS},
         "runs": {way: by_way[way].summary.runs for way in WAYS},
     }
 
@@ -141,7 +144,12 @@ def line(result: dict[str, Any]) -> str:
     share = f"{(usual - fused) / (usual - floor):.0%}" if usual > floor else ""
     ratio, target = result["over_fused"]["usual"][0], result["target"]
     mark = "" if target is None else f"{target:g} {'met' if ratio >= target else 'missed'}"
-    cells = [result["network"], result["format"], *(f"{ms:.2f}" for ms in (usual, unfused, fused, floor))]
+    disturbed = any(result["ms"][way] > DISTURBED * result["least_ms"][way] for way in WAYS)
+    cells = [
+        result["network"] + (" (disturbed)" if disturbed else ""),
+        result["format"],
+        *(f"{ms:.2f}" for ms in (usual, unfused, fused, floor)),
+    ]
     return "| " + " | ".join([*cells, f"{ratio:.2f}", mark, f"{result['over_fused']['unfused'][0]:.2f}", share]) + " |"
 
 
