@@ -38,7 +38,7 @@ def prepare(network: Network, work: Path, *, again: bool) -> None:
     graph = load_model(request, SilentReporter())
     _prepare_edgekit(network, request, work)
     _prepare_floor(network, graph, work)
-    usual = [file_of(work, network, column, "usual") for column in COLUMNS]
+    usual = [file_of(work, network, column, "usual") for column in network.columns]
     if again or not all(path.exists() for path in usual):
         _prepare_usual(network, graph, work)
 
@@ -77,6 +77,4 @@ def _prepare_usual(network: Network, graph: Graph, work: Path) -> None:
     if network.torch is not None:
         usual_onnx.export_torch(*network.torch, graph.shape(graph.inputs[0]), paths["fp32 onnx"])
         images = [np.ascontiguousarray(image.transpose(0, 3, 1, 2)) for image in images]
-    else:
-        usual_onnx.export_keras(model, paths["fp32 onnx"])
-    usual_onnx.quantize(paths["fp32 onnx"], paths["int8 onnx"], images)
+        usual_onnx.quantize(paths["fp32 onnx"], paths["int8 onnx"], images)

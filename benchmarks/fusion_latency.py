@@ -3,8 +3,10 @@
 (a) int8 and fp32 TFLite: the network as a Keras model (channel shuffles as reshape, permute, reshape; index layers as
 `keras.ops.take`) through TensorFlow's converter, with a fixed batch of 1. fp32 ONNX: pytorchcv's network of the same
 structure through torch's exporter; int8 ONNX: that file through onnxruntime's pre-processing and quantize_static (QDQ,
-per channel). pytorchcv has no IGCV2: there, the Keras model through tf2onnx. onnxruntime runs with all its
-optimizations, TFLite files with XNNPACK. (b) `edgekit export --no-fuse`, (c) `edgekit export`, (d) `fusion_floor.py`.
+per channel). pytorchcv has no IGCV2, and tf2onnx cannot write Keras's grouped convolutions: it has no ONNX rows.
+onnxruntime runs with all its optimizations, TFLite files with XNNPACK.
+
+(b) `edgekit export --no-fuse`, (c) `edgekit export`, (d) `fusion_floor.py`.
 
 Preparing files (slow, TensorFlow and torch) and timing (the machine must be quiet) are separate:
 
@@ -48,7 +50,7 @@ Case = tuple[Network, str]
 def main() -> None:
     arguments = _parse()
     networks = [network(name) for name in arguments.models] or list(NETWORKS)
-    cases = [(row, column) for row in networks for column in arguments.formats or COLUMNS]
+    cases = [(row, column) for row in networks for column in arguments.formats or COLUMNS if column in row.columns]
     if arguments.step == "prepare":
         for row in networks:
             print(f"preparing {row.name}", flush=True)

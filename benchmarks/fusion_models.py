@@ -22,6 +22,14 @@ class Network:
     torch: tuple[str, str] | None = None
     targets: tuple[float, ...] | None = None
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Those that have a usual way: without a torch network, the TFLite ones.
+
+        tf2onnx leaves Keras's grouped convolutions as a compiled function that onnxruntime does not know.
+        """
+        return COLUMNS if self.torch else COLUMNS[:2]
+
 
 NETWORKS = (
     Network(

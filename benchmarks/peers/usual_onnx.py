@@ -1,4 +1,4 @@
-"""The usual way to ONNX files: torch's exporter (or Keras through tf2onnx), then onnxruntime's quantize_static."""
+"""The usual way to ONNX files: torch's exporter, then onnxruntime's quantize_static."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import tempfile
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -26,17 +25,6 @@ def export_torch(module: str, function: str, shape: Sequence[int], path: Path) -
         torch.onnx.export(
             net, (torch.zeros(batch, channels, height, width),), str(path), verbose=False, external_data=False
         )
-
-
-def export_keras(model: Any, path: Path) -> None:
-    """A Keras model with a fixed batch through tf2onnx (Keras's own `export` calls it too)."""
-    import tensorflow as tf
-    import tf2onnx
-
-    signature = [tf.TensorSpec(t.shape, tf.float32, name=t.name) for t in model.inputs]
-    tf2onnx.convert.from_function(
-        tf.function(lambda x: model(x, training=False)), input_signature=signature, opset=17, output_path=str(path)
-    )
 
 
 def quantize(fp32: Path, int8: Path, images: Sequence[np.ndarray]) -> None:
