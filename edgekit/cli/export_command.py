@@ -141,7 +141,7 @@ def _print_passes(result: ExportResult) -> None:
         out.print(f"{fmt}: channel moves in the source: {_counts(fusion.before)}; left: {_counts(fusion.after)}")
         before, after = fusion.price_us
         out.print(f"  by the prices of {fusion.target}: {before:.0f} us before, {after:.0f} us after")
-        for line in (*fusion.left, *fusion.notes):
+        for line in (*fusion.layers, *fusion.left, *fusion.notes):
             out.print(f"  {line}")
     out.print()
 

@@ -56,8 +56,9 @@ class ChannelMap:
     def take(self, positions: Sequence[int] | Array) -> ChannelMap:
         """The mapping whose position i is this one's `positions[i]`. Raises GraphError for a position outside it."""
         wanted = np.asarray(positions, np.int64)
-        if wanted.size and not (wanted.min() >= 0 and wanted.max() < len(self)):
-            raise GraphError(f"channel {int(wanted.max())} is outside a mapping of {len(self)}")
+        outside = wanted[(wanted < 0) | (wanted >= len(self))]
+        if outside.size:
+            raise GraphError(f"channel {int(outside[0])} is outside a mapping of {len(self)}")
         return ChannelMap(self.ids[wanted])
 
     @staticmethod

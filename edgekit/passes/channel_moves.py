@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 
@@ -12,8 +12,11 @@ from edgekit.errors import GraphError
 from edgekit.graph import Graph, Node, Tensor
 from edgekit.graph.channels import ChannelMap, IntArray, block_shuffle
 from edgekit.graph.ops import complete_attrs
+from edgekit.passes.pricing import price
 from edgekit.passes.target import Target
 
+PLACES = 32
+"""Bits of a channel's place in a tensor."""
 MOST_PIECES = 128
 """Slices and concats of more pieces than this are not considered."""
 
@@ -39,7 +42,9 @@ class Mover:
         self.taken = taken
         self.graph, self.target, self.name_of = graph, target, name_of
         self._tensors: dict[str, IntArray] = {}
-        self._where: dict[int, list[tuple[str, int]]] = {}
+        self._numbers: dict[str, list[int]] = {}
+        self._names: list[str] = []
+        self._where: defaultdict[int, list[int]] = defaultdict(list)  # number of the tensor << PLACES | place in it
         self._made: dict[bytes, str] = {}
         self.added: list[Node] = []
         self.otherwise: dict[str, tuple[str, float]] = {}
@@ -49,8 +54,15 @@ class Mover:
         """Tell that tensor `name` exists and holds these channels."""
         self._tensors[name] = mapping.ids
         self._made.setdefault(mapping.ids.tobytes(), name)
-        for offset, number in enumerate(mapping.ids.tolist()):
-            self._where.setdefault(number, []).append((name, offset))
+        where, first = self._where, len(self._numbers) << PLACES
+        self._numbers[name] = mapping.ids.tolist()
+        self._names.append(name)
+        for spot, number in enumerate(self._numbers[name], first):
+            where[number].append(spot)
+
+    def _spots(self, number: int) -> list[tuple[str, int]]:
+        """The tensors that hold a channel, and where."""
+        return [(self._names[spot >> PLACES], spot & ((1 << PLACES) - 1)) for spot in self._where[number]]
 
     def has(self, mapping: ChannelMap) -> bool:
         """Whether a tensor with exactly these channels exists."""
@@ -81,8 +93,7 @@ class Mover:
         return best
 
     def _price(self, plan: _Plan) -> float:
-        scratch = _Scratch(self.graph, {t.name: t for t in plan[1]})
-        return math.fsum(self.target.node_ns(scratch, node) for node in plan[0])
+        return price(self.target, self.graph, plan[0], {t.name: t for t in plan[1]})
 
     # -- ways --------------------------------------------------------------------------------------------------------
 
@@ -118,7 +129,7 @@ class Mover:
         plan = _Draft(self, wish)
         found = self._single_source(mapping)
         if found is None:
-            owners = list(dict.fromkeys(self._where[n][0][0] for n in np.unique(mapping.ids).tolist()))
+            owners = list(dict.fromkeys(self._spots(n)[0][0] for n in np.unique(mapping.ids).tolist()))
             name, ids = plan.join([(name, self._tensors[name]) for name in owners])
             first = {number: i for i, number in reversed(list(enumerate(ids.tolist())))}
             found = name, np.array([first[n] for n in mapping.ids.tolist()])
@@ -128,58 +139,49 @@ class Mover:
         return plan.finish(mapping, self.name_of(mapping))
 
     def _single_source(self, mapping: ChannelMap) -> tuple[str, IntArray] | None:
-        """A tensor that holds every channel, and where."""
-        common: set[str] | None = None
-        for number in np.unique(mapping.ids).tolist():
-            held = {name for name, _ in self._where[number]}
-            common = held if common is None else common & held
-            if not common:
-                return None
-        if not common:
-            return None
-        name = min(common, key=lambda n: (len(self._tensors[n]), n))
-        first = {number: i for i, number in reversed(list(enumerate(self._tensors[name].tolist())))}
-        return name, np.array([first[n] for n in mapping.ids.tolist()])
+        """The smallest tensor that holds every channel, and where."""
+        wanted = mapping.ids.tolist()
+        channels = set(wanted)
+        holders = {name for name, _ in self._spots(wanted[0]) if len(self._numbers[name]) >= len(channels)}
+        for name in sorted(holders, key=lambda n: (len(self._numbers[n]), n)):
+            first = {number: i for i, number in reversed(list(enumerate(self._numbers[name])))}
+            if channels <= first.keys():
+                return name, np.array([first[n] for n in wanted])
+        return None
 
     def pieces(self, ids: IntArray) -> list[Piece] | None:
         """The longest matches, one after another, preferably whole tensors; None where they are too many."""
         found: list[Piece] = []
-        at = 0
-        while at < len(ids):
+        at, wanted = 0, ids.tolist()
+        while at < len(wanted):
             if len(found) == MOST_PIECES:
                 return None
             best, rank = None, (0, False)
-            for name, offset in self._where[int(ids[at])]:
-                held = self._tensors[name][offset : offset + len(ids) - at]
-                same = held == ids[at : at + len(held)]
-                length = int(len(held) if same.all() else np.argmin(same))
-                whole = length == len(self._tensors[name])
+            for name, offset in self._spots(wanted[at]):
+                held = self._numbers[name]
+                length = _common(held, offset, wanted, at)
+                whole = length == len(held)
                 if (length, whole) > rank:
                     best, rank = Piece(name, offset, offset + length), (length, whole)
             if best is None:
-                raise GraphError(f"no tensor holds channel {int(ids[at])}")
+                raise GraphError(f"no tensor holds channel {wanted[at]}")
             found.append(best)
             at += rank[0]
         return found
 
 
+def _common(a: list[int], i: int, b: list[int], j: int) -> int:
+    """How many numbers are equal from a[i] and b[j] on."""
+    most = min(len(a) - i, len(b) - j)
+    if most > 1 and a[i + 1] != b[j + 1]:
+        return 1
+    if a[i : i + most] == b[j : j + most]:
+        return most
+    return next(k for k in range(most) if a[i + k] != b[j + k])
+
+
 _Plan = tuple[list[Node], list[Tensor], list[tuple[str, IntArray]]]
 """Nodes, their tensors, and which channels each of those holds."""
-
-
-class _Scratch:
-    """Looks like a graph to the cost model: the graph's tensors and those of a plan."""
-
-    def __init__(self, graph: Graph, more: dict[str, Tensor]) -> None:
-        self._graph, self._more = graph, more
-
-    def tensor(self, name: str) -> Tensor:
-        """A tensor of either."""
-        return self._more[name] if name in self._more else self._graph.tensor(name)
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        """Its shape."""
-        return self.tensor(name).shape
 
 
 class _Draft:
@@ -190,6 +192,7 @@ class _Draft:
         self.nodes: list[Node] = []
         self.tensors: dict[str, Tensor] = {}
         self.holds: list[tuple[str, IntArray]] = []
+        self.slices: dict[Piece, str] = {}
 
     def _tensor(self, name: str) -> Tensor:
         return self.tensors[name] if name in self.tensors else self.mover.graph.tensor(name)
@@ -209,16 +212,17 @@ class _Draft:
 
     def slice(self, piece: Piece, ids: IntArray) -> str:
         shape = self._tensor(piece.tensor).shape
-        for name, held in self.holds:
-            if np.array_equal(held, ids):
-                return name
+        known = self.slices.get(piece)
+        if known is not None:
+            return known
         zeros = (0,) * (len(shape) - 1)
         attrs = {
             "begin": (*zeros, piece.start),
             "end": (*shape[:-1], piece.stop),
             "strides": (1,) * len(shape),
         }
-        return self.node("slice", (piece.tensor,), attrs, ids, "slice")
+        self.slices[piece] = self.node("slice", (piece.tensor,), attrs, ids, "slice")
+        return self.slices[piece]
 
     def concat(self, parts: list[tuple[str, IntArray]]) -> tuple[str, IntArray]:
         ids = np.concatenate([i for _, i in parts])

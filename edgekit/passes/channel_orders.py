@@ -8,6 +8,7 @@ component reads.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,7 +21,10 @@ UNREAD = np.iinfo(np.int64).max // 4
 
 @dataclass(slots=True)
 class Component:
-    """channels: per root, the component's number of each of its channels. blocks: labels that must stay together."""
+    """channels: per root, the component's number of each of its channels. blocks: labels that must stay together.
+
+    forward: what readers like does not count.
+    """
 
     size: int
     channels: dict[str, IntArray]
@@ -29,14 +33,29 @@ class Component:
     steps: list[int] = field(default_factory=list)
     rank: IntArray | None = None
     order: IntArray | None = None
+    forward: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """A step (None: the graph's end), its number, what it reads, and the tensors that this comes from."""
+
+    index: int
+    step: Step | None
+    edge: Edge
+    owners: list[str]
 
 
 @dataclass(slots=True)
 class Orders:
-    """order: per root, which channel lies at each place. place: per channel number, the number of its place."""
+    """order: per root, which channel lies at each place. place: per channel number, the number of its place.
+
+    component: per root of a step, the number of the component whose order it shares.
+    """
 
     order: dict[str, IntArray]
     place: IntArray
+    component: dict[str, int]
 
     def sorted(self, ids: IntArray) -> IntArray:
         """Channels in the order in which they lie in memory, tensor by tensor."""
@@ -63,9 +82,14 @@ class Orders:
         return result
 
 
-def choose_orders(program: Program) -> Orders:
-    """An order for every root."""
+def choose_orders(program: Program, forward: Collection[str] = ()) -> Orders:
+    """An order for every root.
+
+    forward: roots whose components follow the order of what they read, whatever their readers would like.
+    """
     solver = _Solver(program)
+    for name in forward:
+        solver.of[name].forward = True
     for component in sorted(solver.components(), key=lambda c: -max(c.steps, default=-1)):
         solver.partition(component)
     place = np.arange(program.space.size)
@@ -78,7 +102,7 @@ def choose_orders(program: Program) -> Orders:
             order[name] = np.argsort(position[channels], kind="stable")
             base = program.space.base(name)
             place[base + order[name]] = base + np.arange(component.size)
-    return Orders(order, place)
+    return Orders(order, place, {name: component.steps[0] for name, component in solver.of.items() if component.steps})
 
 
 class _Solver:
@@ -95,14 +119,18 @@ class _Solver:
             if step.kind == "channelwise":
                 for edge in step.edges:
                     self._tie(step, edge)
-        self.readers: list[tuple[int, Step | None, Edge]] = [
-            (index, step, edge)
-            for index, step in enumerate(program.steps)
-            for edge in step.edges
-            if not self.is_tied(step, edge)
-        ]
-        ends = len(program.steps)
-        self.readers += [(ends, None, Edge(0, program.maps[name])) for name in program.graph.outputs]
+        self.readers: dict[str, list[_Reader]] = {}
+        for index, step in enumerate(program.steps):
+            for edge in step.edges:
+                if not self.is_tied(step, edge):
+                    self._add_reader(index, step, edge)
+        for name in program.graph.outputs:
+            self._add_reader(len(program.steps), None, Edge(0, program.maps[name]))
+
+    def _add_reader(self, index: int, step: Step | None, edge: Edge) -> None:
+        reader = _Reader(index, step, edge, self.space.owners(edge.map))
+        for name in reader.owners:
+            self.readers.setdefault(name, []).append(reader)
 
     def _own(self, name: str) -> ChannelMap | None:
         try:
@@ -161,7 +189,7 @@ class _Solver:
             component.rank = np.empty(component.size, np.int64)
             component.rank[component.fixed] = np.arange(component.size)
             return
-        keys = sorted(self._keys(component), key=lambda k: k[:2])
+        keys = [] if component.forward else sorted(self._keys(component), key=lambda k: k[:2])
         soft = _rank([key for *_, key in keys], component.size)
         hard = []
         for labels in sorted(component.blocks, key=lambda b: len(np.unique(b))):
@@ -173,16 +201,17 @@ class _Solver:
 
     def _keys(self, component: Component) -> list[tuple[int, int, IntArray]]:
         found = []
-        for index, step, edge in self.readers:
-            key, ids = np.full(component.size, UNREAD), edge.map.ids
-            priority, ranks = self._wish(step, edge)
-            for name in self.space.owners(edge.map):
+        readers = {id(reader): reader for name in component.channels for reader in self.readers.get(name, [])}
+        for reader in readers.values():
+            key, ids = np.full(component.size, UNREAD), reader.edge.map.ids
+            priority, ranks = self._wish(reader.step, reader.edge)
+            for name in reader.owners:
                 if name in component.channels:
                     base = self.space.base(name)
                     inside = (ids >= base) & (ids < base + component.size)
                     np.minimum.at(key, component.channels[name][ids[inside] - base], ranks[inside])
-            if len(np.unique(key)) > 1:
-                found.append((priority, index, key))
+            if (key != key[0]).any():
+                found.append((priority, reader.index, key))
         return found
 
     def _wish(self, step: Step | None, edge: Edge) -> tuple[int, IntArray]:

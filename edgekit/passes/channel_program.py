@@ -13,6 +13,7 @@ from typing import Literal
 
 import numpy as np
 
+from edgekit.errors import GraphError
 from edgekit.graph import Graph, Node
 from edgekit.graph.channels import ChannelMap, ChannelSpace, IntArray, LayoutTracer, renamed_channels
 from edgekit.graph.ir import Array
@@ -59,7 +60,10 @@ class Step:
 
 @dataclass(slots=True)
 class Program:
-    """Steps in execution order. maps: every activation of the graph, as channels of roots. notes: reasons by node."""
+    """Steps in execution order. maps: every activation of the graph, as channels of roots. notes: reasons by node.
+
+    damaged: whether a mapping takes channels that are not there; the node that does so is kept as it is, with a note.
+    """
 
     graph: Graph
     space: ChannelSpace = field(default_factory=ChannelSpace)
@@ -67,6 +71,7 @@ class Program:
     maps: dict[str, ChannelMap] = field(default_factory=dict)
     renaming: set[str] = field(default_factory=set)
     notes: dict[str, str] = field(default_factory=dict)
+    damaged: bool = False
 
 
 def read_program(graph: Graph) -> Program:
@@ -76,7 +81,11 @@ def read_program(graph: Graph) -> Program:
         program.maps[name] = program.space.add(name, _channels(graph, name))
     for node in graph.nodes:
         traced = tracer.permutation(node)
-        renamed = renamed_channels(graph, node, program.maps)
+        try:
+            renamed = renamed_channels(graph, node, program.maps)
+        except GraphError as damage:
+            renamed, program.damaged = None, True
+            program.notes[node.name] = str(damage)
         if traced is not None and traced[0] in program.maps:
             renamed = [program.maps[traced[0]].take(traced[1])]
         if renamed is not None:
@@ -143,22 +152,12 @@ def merged_kernel(kernel: Array, source: ChannelMap) -> tuple[ChannelMap, Array]
     if len(distinct) == len(source):
         positions = np.argsort(source.ids)
         return ChannelMap(distinct), np.take(kernel, positions, axis=-2)
-    wide = np.zeros((*kernel.shape[:-2], len(distinct), kernel.shape[-1]), np.float64)
-    for row, position in enumerate(inverse.reshape(-1).tolist()):
-        wide[..., position, :] += kernel[..., row, :]
+    order = np.argsort(inverse.reshape(-1), kind="stable")
+    starts = np.searchsorted(inverse.reshape(-1)[order], np.arange(len(distinct)))
+    wide = np.add.reduceat(np.take(kernel, order, axis=-2).astype(np.float64), starts, axis=-2)
     if kernel.dtype.kind != "f" and np.abs(wide).max() > 127:
         return None
     return ChannelMap(distinct), wide.astype(kernel.dtype)
-
-
-def dense_kernel(kernel: Array, groups: int) -> Array:
-    """A grouped kernel as one without groups, zeros between them."""
-    kh, kw, rows, columns = kernel.shape
-    wide = np.zeros((kh, kw, rows * groups, columns), kernel.dtype)
-    for g in range(groups):
-        part = slice(g * (columns // groups), (g + 1) * (columns // groups))
-        wide[:, :, g * rows : (g + 1) * rows, part] = kernel[..., part]
-    return wide
 
 
 def _is_channelwise(graph: Graph, node: Node) -> bool:

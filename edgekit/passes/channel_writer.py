@@ -14,6 +14,7 @@ from edgekit.graph.ops import complete_attrs
 from edgekit.passes.channel_moves import Mover
 from edgekit.passes.channel_orders import Orders
 from edgekit.passes.channel_program import Edge, Program, Step, merged_kernel
+from edgekit.passes.pricing import picked_channels
 from edgekit.passes.target import Target
 
 
@@ -67,7 +68,6 @@ class _Writer:
             self._write_step(step)
         for name in self.source.outputs:
             self._write_output(name)
-        self.graph.sort()
         self.graph.drop_unused()
         return Written(self.graph, self.wanted_by, self.price_of, self.mover.otherwise)
 
@@ -138,7 +138,7 @@ class _Writer:
             if name not in self.graph.tensors:
                 self.graph.add_tensor(tensor)
             return name
-        return self._add_constant(name, _picked(tensor, picked))
+        return self._add_constant(name, picked_channels(tensor, picked))
 
     def _add_constant(self, name: str, tensor: Tensor) -> str:
         fresh = self._fresh(name)
@@ -155,7 +155,7 @@ class _Writer:
         node, edge = step.node, step.edges[0]
         kernel = _arranged_kernel(self.orders, step, edge, demand)
         original = self.source.tensor(node.inputs[1])
-        tensor = _picked(replace(original, data=kernel, shape=tuple(kernel.shape)), order)
+        tensor = picked_channels(replace(original, data=kernel, shape=tuple(kernel.shape)), order)
         same = tensor.shape == original.shape and np.array_equal(tensor.array, original.array)
         if same and tensor.quant == original.quant:
             names = [self._constant(node.inputs[1], None, 0, ())]
@@ -221,19 +221,6 @@ def _arranged_kernel(orders: Orders, step: Step, edge: Edge, demand: ChannelMap)
     wide: Array = np.zeros((*kernel.shape[:-2], len(demand), kernel.shape[-1]), kernel.dtype)
     wide[..., source.positions_in(demand), :] = weights
     return wide
-
-
-def _picked(tensor: Tensor, picked: IntArray) -> Tensor:
-    """A constant with the channels of its last axis picked, scales and all."""
-    data = np.ascontiguousarray(tensor.array[..., picked])
-    quant = tensor.quant
-    if quant is not None and quant.axis is not None:
-        quant = replace(
-            quant,
-            scale=tuple(quant.scale[i] for i in picked.tolist()),
-            zero_point=tuple(quant.zero_point[i] for i in picked.tolist()),
-        )
-    return replace(tensor, data=data, shape=tuple(data.shape), quant=quant)
 
 
 def _attrs(step: Step, channels: int) -> dict[str, object]:

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from edgekit.graph import Graph
+from edgekit.graph import Graph, Node
 from edgekit.graph.interpret import interpret
 from edgekit.graph.ir import Array
-from edgekit.passes.target import DEFAULT_TFLITE, Target
+from edgekit.passes.target import DEFAULT_TFLITE, Shapes, Target
 from edgekit.quantize.assign import QuantizeOptions, quantize_graph
 from edgekit.quantize.calibrate import calibrate
 
@@ -47,3 +47,22 @@ def retargeted(*, mac: float = 0.0, gather: float = 1e4, concat_inputs: int = 3)
     """A target on which data movement is dear and, by default, arithmetic is free."""
     both = replace(DEFAULT_TFLITE.int8, mac=mac, depthwise_mac=mac, output=mac, gather_overhead=gather)
     return Target("test", both, both, concat_inputs)
+
+
+class TiledTarget(Target):
+    """Computes each group's outputs in tiles of 8 channels; depthwise layers of other multiples than 8 are dear."""
+
+    def node_ns(self, graph: Shapes, node: Node) -> float:
+        if node.op != "conv2d":
+            return super().node_ns(graph, node)
+        size, channels = graph.tensor(node.output).size, graph.shape(node.output)[-1]
+        groups, taps = node.attrs["groups"], int(np.prod(graph.shape(node.inputs[1])[:2]))
+        if groups == graph.shape(node.inputs[0])[-1] > 1:
+            return size * taps * (10.0 if channels % 8 else 1.0)
+        width = channels // groups
+        lanes = size // width * (-(-width // 8) * 8)
+        return lanes * taps * graph.shape(node.inputs[1])[2] * 0.1 + groups
+
+
+def tiled(base: Target = DEFAULT_TFLITE) -> Target:
+    return TiledTarget("tiled", base.float32, base.int8, base.concat_inputs)

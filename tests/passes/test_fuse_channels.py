@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from fusion_nets import assert_exact, feeds_of, int8_of, retargeted
+from fusion_nets import assert_exact, feeds_of, int8_of, retargeted, tiled
 
-from edgekit.errors import GraphError
 from edgekit.export.onnx import onnx_bytes
 from edgekit.export.tflite import tflite_bytes
 from edgekit.graph import Graph, GraphBuilder
@@ -111,8 +112,8 @@ def test_a_shuffle_between_dense_and_depthwise_layers_vanishes():
 def test_a_tensor_whose_channels_are_reordered_has_another_name():
     b = GraphBuilder("net", (1, 4, 4, 4))
     x = b.channel_shuffle(b.conv2d("input", 12, 1, name="a"), 3, name="s")
-    graph = b.finish(b.conv2d(x, 6, 3, groups=3, name="c"))
-    fused, _ = fuse_channels(graph, retargeted())
+    graph = b.finish(b.conv2d(x, 48, 3, groups=3, name="c"))
+    fused, _ = fuse_channels(graph, retargeted(mac=1.0))
     assert [n.output for n in fused.nodes] == ["a/reordered", "c"]
     assert_exact(graph, fused)
 
@@ -186,10 +187,53 @@ def test_vectors_are_followed_too():
     assert_exact(graph, fused)
 
 
-def test_an_index_out_of_range_is_an_error():
+def test_a_damaged_index_layer_is_left_alone_with_the_reason():
     b = GraphBuilder("net", (1, 4, 4, 4))
-    graph = b.finish(b.conv2d(b.gather("input", [0, 1], name="g"), 3, 1, name="c"))
+    x = b.channel_shuffle(b.gather("input", [0, 1], name="g"), 2, name="s")
+    graph = b.finish(b.conv2d(x, 3, 1, name="c"))
     gather = graph.nodes[0]
-    graph.replace_node(gather, gather.with_attrs(indices=(0, 9)))
-    with pytest.raises(GraphError, match="channel 9 is outside a mapping of 4"):
-        fuse_channels(graph, DEFAULT_TFLITE)
+    for indices in ((0, 9), (-2, 0)):
+        graph.replace_node(gather, gather.with_attrs(indices=indices))
+        fused, report = fuse_channels(graph, retargeted())
+        assert not report.changed
+        assert fused.nodes == graph.nodes
+        wrong = next(i for i in indices if not 0 <= i < 4)
+        assert report.notes == (f"g: channel {wrong} is outside a mapping of 4",)
+
+
+def test_repeated_channels_whose_int8_weights_do_not_add_up_are_kept_with_the_reason():
+    b = GraphBuilder("net", (1, 4, 4, 4))
+    x = b.conv2d("input", 6, 1, name="a")
+    graph = int8_of(b.finish(b.conv2d(b.gather(x, [0, 5, 5, 2, 0, 0], name="g"), 3, 1, name="c")))
+    kernel = graph.tensor(next(n for n in graph.nodes if n.name == "c").inputs[1])
+    graph.set_tensor(replace(kernel, data=np.full(kernel.shape, 100, np.int8)))
+    fused, report = fuse_channels(graph, retargeted())
+    assert_exact(graph, fused)
+    assert "c: it reads a channel twice, with int8 weights whose sum is no int8" in report.notes
+    assert sum(report.after.values()) >= 1
+
+
+def test_a_grouped_layer_that_reads_repeated_channels_is_not_made_dense():
+    b = GraphBuilder("net", (1, 4, 4, 4))
+    x = b.conv2d("input", 6, 1, name="a")
+    graph = int8_of(b.finish(b.conv2d(b.gather(x, [5, 5, 2, 0, 0, 1], name="g"), 4, 1, groups=2, name="c")))
+    kernel = graph.tensor(next(n for n in graph.nodes if n.name == "c").inputs[1])
+    graph.set_tensor(replace(kernel, data=np.full(kernel.shape, 100, np.int8)))
+    for target in (retargeted(), tiled()):
+        assert_exact(graph, fuse_channels(graph, target)[0])
+
+
+def test_a_pool_behind_concats_keeps_the_order_of_what_it_reads():
+    b = GraphBuilder("net", (1, 6, 6, 4))
+    parts = [b.conv2d("input", 8, 1, name=f"a{i}") for i in range(3)]
+    x = b.pool(b.concat(parts, name="joined"), "max_pool", 2, stride=2, name="pool")
+    rng = np.random.default_rng(1)
+    ends = [
+        b.conv2d(b.gather(x, np.sort(rng.permutation(24)[:14]).tolist(), name=f"g{i}"), 3, 1, name=f"e{i}")
+        for i in range(3)
+    ]
+    graph = b.finish(*ends)
+    fused, report = fuse_channels(graph, retargeted(gather=1e5))
+    assert report.after == {"concat": 1}
+    assert [n.inputs[0] for n in fused.nodes if n.name in ("e0", "e1", "e2")] == [fused.nodes[4].output] * 3
+    assert_exact(graph, fused)

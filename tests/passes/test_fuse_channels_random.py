@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from fusion_nets import assert_exact, int8_of, retargeted
+from fusion_nets import assert_exact, int8_of, retargeted, tiled
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -22,6 +22,7 @@ TARGETS = (
     retargeted(),
     retargeted(mac=10.0),
     retargeted(mac=10.0, gather=0.0, concat_inputs=2),
+    tiled(),
 )
 
 
