@@ -39,9 +39,9 @@ def pad_channels(graph: Graph, target: Target) -> list[str]:
 
     Edits in place. Every value that is left keeps its value; a widened tensor is called `NAME/padded`.
     """
-    done, readers = [], graph.consumer_map()
-    for name in [node.name for node in graph.nodes]:
-        node = next(n for n in graph.nodes if n.name == name)
+    done, readers, nodes = [], graph.consumer_map(), {node.name: node for node in graph.nodes}
+    for name in list(nodes):
+        node = nodes[name]
         family = _family(graph, node, readers)
         if family is None:
             continue
@@ -51,7 +51,7 @@ def pad_channels(graph: Graph, target: Target) -> list[str]:
         best = min(widths, key=costs.__getitem__)
         if best != channels:
             _widen(graph, family, best - channels)
-            readers = graph.consumer_map()
+            readers, nodes = graph.consumer_map(), {n.name: n for n in graph.nodes}
             done.append(f"{node.name}: {channels} channels computed as {best}, which costs less")
     return done
 

@@ -42,10 +42,9 @@ def split_producers(graph: Graph, target: Target) -> list[str]:
 
     Edits in place. Every value that is left keeps its name and, to the bit in integers, its value.
     """
-    done = []
-    for name in [node.name for node in graph.nodes]:
-        readers = graph.consumer_map()
-        node = next((n for n in graph.nodes if n.name == name), None)
+    done, readers, nodes = [], graph.consumer_map(), {node.name: node for node in graph.nodes}
+    for name in list(nodes):
+        node = nodes.get(name)
         if node is None or not _is_mix(node) or node.output in graph.outputs or shared_weights(graph, node, readers):
             continue
         taken = readers.get(node.output, [])
@@ -55,6 +54,7 @@ def split_producers(graph: Graph, target: Target) -> list[str]:
         best = min(plans, key=lambda plan: _cost(graph, plan, target))
         if _cost(graph, best, target) < price(target, graph, [node, *taken], {}):
             _apply(graph, node, taken, best)
+            readers, nodes = graph.consumer_map(), {n.name: n for n in graph.nodes}
             made = sum(n.op == node.op for n in best.made)
             done.append(f"{name}: computed in {made} pieces, as they are read, which costs less than cutting them")
     return done
