@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from edgekit.bench.host import Latency, bench_files
+from edgekit.bench.report import Latency, Report
+from edgekit.bench.run import bench_files, bench_on
 from edgekit.bench.stats import Ratio, Summary
 
-__all__ = ["Latency", "Ratio", "Summary", "bench_files"]
+__all__ = ["Latency", "Ratio", "Report", "Summary", "bench_files", "bench_on"]

@@ -7,17 +7,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from edgekit.bench.masks import Threads, pick_cores
+
 _CPUS = Path("/sys/devices/system/cpu")
 
 
 @contextmanager
-def pinned(threads: int) -> Iterator[tuple[int, ...]]:
+def pinned(threads: Threads) -> Iterator[tuple[int, ...]]:
     """Pin the calling thread, and those it starts, to as many processors as threads; yields their numbers.
 
     Where the system has no such call or forbids it, nothing is pinned and () is yielded.
     """
     before = _allowed()
-    chosen = tuple(sorted(fastest(before)[:threads]))
+    chosen = pick_cores(top_frequencies(before), threads)[1] if before else ()
     if not chosen or not _pin(chosen):
         yield ()
         return
@@ -27,9 +29,9 @@ def pinned(threads: int) -> Iterator[tuple[int, ...]]:
         _pin(tuple(before))
 
 
-def fastest(cpus: set[int], root: Path = _CPUS) -> list[int]:
-    """Processors by falling top frequency, then by falling number: the first ones serve most interrupts."""
-    return sorted(cpus, key=lambda cpu: (_top_frequency_khz(cpu, root), cpu), reverse=True)
+def top_frequencies(cpus: set[int] | None = None, root: Path = _CPUS) -> dict[int, int]:
+    """kHz by processor (those that this process may use, unless others are named); 0 where the system does not tell."""
+    return {cpu: _top_frequency_khz(cpu, root) for cpu in sorted(_allowed() if cpus is None else cpus)}
 
 
 def _top_frequency_khz(cpu: int, root: Path) -> int:

@@ -1,158 +1,100 @@
-"""Latency of model files on this machine."""
+"""This machine as a device."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
-from os import PathLike
+from pathlib import Path
+from types import TracebackType
 from typing import Any
 
-import numpy as np
-
-from edgekit.bench.affinity import pinned
-from edgekit.bench.protocol import FULL, QUICK, Clock, Inference, Plan, block_runs, is_complete, measure, warm_up
-from edgekit.bench.stats import Ratio, Summary, ratio_to_reference, summarize
-from edgekit.errors import DataError
-from edgekit.runtime.io_spec import Array, IoSpec, encode_input
+from edgekit.bench import agent
+from edgekit.bench.affinity import pinned, top_frequencies
+from edgekit.bench.block import Block
+from edgekit.bench.device import DeviceState, Feeds, Opened
+from edgekit.bench.masks import Threads, pick_cores
+from edgekit.bench.protocol import Clock
+from edgekit.runtime.io_spec import Array
 from edgekit.runtime.session import Runtime, Session
 from edgekit.runtime.tflite_backend import Delegate
 
 _NS_PER_MS = 1e6
 
 
-@dataclass(frozen=True, slots=True)
-class Latency:
-    """Latency of one file: the time of the runtime's call alone, inputs in place and outputs not read.
+class HostDevice:
+    """Runs files in this process, on its fastest processors. A context manager; leaving it closes the files."""
 
-    `blocks_ns` are the raw samples; `load_ms` is opening the file, `first_ms` the first inference. `complete` says
-    whether the plan's runs and seconds were reached. `ratio` is to the first file; None for the first file itself.
-    `cpus` are the processors the run was pinned to, () where it was not.
-    """
+    name = "host"
+    transport = "host"
+    emulated = False
+    block_seconds = 0.05
 
-    path: str
-    runtime: str
-    threads: int
-    cpus: tuple[int, ...]
-    summary: Summary
-    load_ms: float
-    first_ms: float
-    complete: bool
-    ratio: Ratio | None
-    blocks_ns: tuple[tuple[int, ...], ...]
+    def __init__(
+        self,
+        *,
+        threads: Threads = 1,
+        runtime: Runtime = "auto",
+        delegate: Delegate = "xnnpack",
+        allow_spinning: bool | None = None,
+        clock: Clock = time.perf_counter_ns,
+    ) -> None:
+        self._runtime, self._delegate, self._allow_spinning = runtime, delegate, allow_spinning
+        self._clock = clock
+        self._stack = ExitStack()
+        self._sessions: list[Session] = []
+        self._runs: list[Any] = []
+        self.threads, self._wanted = pick_cores(top_frequencies(), threads)[0], threads
+        self.cpus: tuple[int, ...] = ()
 
-    def to_json(self) -> dict[str, Any]:
-        """All of it as plain values, raw samples included."""
-        return {**asdict(self), "ratio": self.ratio.to_json() if self.ratio else None}
+    def __enter__(self) -> HostDevice:
+        self.cpus = self._stack.enter_context(pinned(self._wanted))
+        return self
 
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._runs.clear()
+        self._sessions.clear()
+        self._stack.close()
 
-@dataclass(frozen=True, slots=True)
-class _Candidate:
-    """An opened file that has run once."""
+    def facts(self) -> Mapping[str, Any]:
+        """Model, system and cores."""
+        return agent.read_facts()
 
-    path: str
-    runtime: str
-    run: Inference
-    load_ms: float
-    first_ms: float
-
-
-def bench_files(
-    paths: Sequence[str | PathLike[str]],
-    *,
-    threads: int = 1,
-    quick: bool = True,
-    seconds: float | None = None,
-    min_runs: int | None = None,
-    runtime: Runtime = "auto",
-    delegate: Delegate = "xnnpack",
-    allow_spinning: bool | None = None,
-    clock: Clock = time.perf_counter_ns,
-    started: Callable[[], None] | None = None,
-) -> list[Latency]:
-    """Measure files side by side, in interleaved blocks on pinned processors.
-
-    `quick` asks for 10 s and 128 runs a file, otherwise 60 s and 1024; `seconds` and `min_runs` override that.
-    `started` is called when all files are open and the measurement begins.
-    Raises DataError for no files or a plan of nothing, and what `Session.open` raises.
-    """
-    if not paths:
-        raise DataError("no model files were given: name at least one .tflite or .onnx file")
-    plan = make_plan(quick=quick, seconds=seconds, min_runs=min_runs)
-    with pinned(threads) as cpus, ExitStack() as stack:
-        candidates = []
-        for path in paths:
-            start = clock()
-            session = stack.enter_context(
-                Session.open(path, runtime=runtime, threads=threads, delegate=delegate, allow_spinning=allow_spinning)
+    def open(self, path: Path, feeds: Feeds) -> Opened:
+        """Open a file and run it once. Raises what `Session.open` raises."""
+        start = self._clock()
+        session = self._stack.enter_context(
+            Session.open(
+                path,
+                runtime=self._runtime,
+                threads=self.threads,
+                delegate=self._delegate,
+                allow_spinning=self._allow_spinning,
             )
-            candidates.append(_first_run(str(path), session, (clock() - start) / _NS_PER_MS, clock))
-        if started is not None:
-            started()
-        blocks = run_plan([c.run for c in candidates], plan, clock)
-    return [
-        _latency(candidate, own, None if own is blocks[0] else blocks[0], plan, threads, cpus)
-        for candidate, own in zip(candidates, blocks, strict=True)
-    ]
-
-
-def make_plan(*, quick: bool, seconds: float | None, min_runs: int | None) -> Plan:
-    """The quick or the full plan with what the caller overrides. Raises DataError for values that measure nothing."""
-    plan = QUICK if quick else FULL
-    if seconds is not None:
-        plan = replace(plan, seconds=seconds, max_seconds=3 * seconds, warmup_seconds=min(1.0, seconds))
-    if min_runs is not None:
-        plan = replace(plan, min_runs=min_runs)
-    if not plan.seconds > 0 or plan.min_runs < 1:
-        raise DataError(
-            f"{plan.seconds} s and {plan.min_runs} runs measure nothing: give more than 0 s and at least 1 run"
         )
-    return plan
+        load_ns = self._clock() - start
+        names = (spec.name for spec in session.inputs)
+        run = session.bind(dict(zip(names, feeds, strict=True)))
+        start = self._clock()
+        run()
+        first_ns = self._clock() - start
+        self._sessions.append(session)
+        self._runs.append(run)
+        return Opened(session.runtime, load_ns / _NS_PER_MS, first_ns / _NS_PER_MS)
 
+    def outputs(self, index: int, feeds: Feeds) -> list[Array]:
+        """Run once; the raw outputs in the file's order."""
+        session = self._sessions[index]
+        told = session.run({spec.name: value for spec, value in zip(session.inputs, feeds, strict=True)})
+        return [told[spec.name] for spec in session.outputs]
 
-def run_plan(runs: Sequence[Inference], plan: Plan, clock: Clock) -> list[list[list[int]]]:
-    """Warm every file up, then measure all in interleaved blocks: nanoseconds by file, block and run."""
-    sizes = [block_runs(warm_up(run, plan, clock), plan) for run in runs]
-    return measure(runs, sizes, plan, clock)
+    def block(self, index: int, *, runs: int, seconds: float = 0.0, lead: int = 0) -> Block:
+        """The time of the runtime's call alone, inputs in place and outputs not read."""
+        samples = agent.timed_runs(self._runs[index], runs, seconds, lead, self._clock)
+        return Block.of(samples, agent.clock_khz(list(self.cpus)))
 
-
-def make_feeds(session: Session, seed: int = 0) -> dict[str, Array]:
-    """Inputs to time with: uniform random samples in [0, 1), or zeros for integers without a scale (indices)."""
-    rng = np.random.default_rng(seed)
-    return {spec.name: _feed(spec, rng) for spec in session.inputs}
-
-
-def _feed(spec: IoSpec, rng: np.random.Generator) -> Array:
-    if spec.scale is None and spec.dtype.kind != "f":
-        return np.zeros(spec.shape, spec.dtype)
-    return encode_input(rng.random(spec.nhwc_shape, dtype=np.float32), spec)
-
-
-def _first_run(path: str, session: Session, load_ms: float, clock: Clock) -> _Candidate:
-    run = session.bind(make_feeds(session))
-    start = clock()
-    run()
-    return _Candidate(path, session.runtime, run, load_ms, (clock() - start) / _NS_PER_MS)
-
-
-def _latency(
-    candidate: _Candidate,
-    blocks: list[list[int]],
-    reference: list[list[int]] | None,
-    plan: Plan,
-    threads: int,
-    cpus: tuple[int, ...],
-) -> Latency:
-    return Latency(
-        path=candidate.path,
-        runtime=candidate.runtime,
-        threads=threads,
-        cpus=cpus,
-        summary=summarize(blocks),
-        load_ms=candidate.load_ms,
-        first_ms=candidate.first_ms,
-        complete=is_complete(blocks, plan),
-        ratio=ratio_to_reference(blocks, reference) if reference is not None else None,
-        blocks_ns=tuple(tuple(block) for block in blocks),
-    )
+    def state(self) -> DeviceState:
+        """Heat, clocks and governors now."""
+        return DeviceState(**agent.read_state())

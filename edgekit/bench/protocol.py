@@ -5,18 +5,18 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
-import numpy as np
+from edgekit.bench.block import Block
+from edgekit.bench.device import Device, DeviceState
+from edgekit.errors import DataError
 
-Inference = Callable[[], object]
 Clock = Callable[[], int]
 """Gives nanoseconds, like `time.perf_counter_ns`."""
 
 _NS = 1_000_000_000
 _WINDOW = 10
 _STEADY = 0.02
-_BLOCK_SECONDS = 0.05
 _BLOCK_RUNS = 4
 _BLOCKS = 16
 
@@ -40,68 +40,92 @@ FULL = Plan(seconds=60.0, min_runs=1024, max_seconds=180.0)
 """Source: MLPerf Mobile's SingleStream rules ask for 1024 runs and 60 s; the quick plan is an eighth and a sixth."""
 
 
-def warm_up(run: Inference, plan: Plan, clock: Clock) -> float:
+@dataclass
+class Measurement:
+    """What a run of the protocol has gathered so far: blocks by file, the device's state before and after each round.
+
+    Kept by the caller, so that finished blocks outlive a device that goes away.
+    """
+
+    blocks: list[list[Block]]
+    states: list[DeviceState] = field(default_factory=list)
+
+    def drop_unpaired(self) -> None:
+        """Leave each file as many blocks as the one that has fewest: what a broken-off round leaves has no partner."""
+        common = min(map(len, self.blocks), default=0)
+        self.blocks = [own[:common] for own in self.blocks]
+
+
+def make_plan(*, quick: bool, seconds: float | None = None, min_runs: int | None = None) -> Plan:
+    """The quick or the full plan with what the caller overrides. Raises DataError for values that measure nothing."""
+    plan = QUICK if quick else FULL
+    if seconds is not None:
+        plan = replace(plan, seconds=seconds, max_seconds=3 * seconds, warmup_seconds=min(1.0, seconds))
+    if min_runs is not None:
+        plan = replace(plan, min_runs=min_runs)
+    if not plan.seconds > 0 or plan.min_runs < 1:
+        raise DataError(
+            f"{plan.seconds} s and {plan.min_runs} runs measure nothing: give more than 0 s and at least 1 run"
+        )
+    return plan
+
+
+def run_protocol(device: Device, measurement: Measurement, plan: Plan, clock: Clock) -> None:
+    """Warm every file of the device up, then measure all in interleaved blocks, into `measurement`."""
+    files = range(len(measurement.blocks))
+    sizes = [block_runs(warm_up(device, index, plan), plan, device.block_seconds) for index in files]
+    measure(device, sizes, measurement, plan, clock)
+
+
+def warm_up(device: Device, index: int, plan: Plan) -> float:
     """Run until the times settle; returns the seconds that one run took at the end (the last window's median)."""
-    start = clock()
-    windows: list[float] = []
+    windows: list[Block] = []
     while True:
-        windows.append(_window_median(run, plan.warmup_seconds / 10, clock))
-        elapsed = (clock() - start) / _NS
-        if elapsed >= plan.warmup_seconds and (_is_steady(windows) or elapsed >= 3 * plan.warmup_seconds):
-            return windows[-1]
+        windows.append(device.block(index, runs=_WINDOW, seconds=plan.warmup_seconds / 10))
+        elapsed = sum(window.total_ns for window in windows) / _NS
+        tired = elapsed >= 3 * plan.warmup_seconds or len(windows) >= 3 * _WINDOW
+        if tired or (elapsed >= plan.warmup_seconds and _is_steady(windows)):
+            return windows[-1].center_ns / _NS
 
 
-def block_runs(seconds_per_run: float, plan: Plan) -> int:
-    """Runs in a block: about 50 ms of them and at least 4, but few enough that a file gets 16 blocks."""
+def block_runs(seconds_per_run: float, plan: Plan, block_seconds: float) -> int:
+    """Runs in a block: about `block_seconds` of them and at least 4, but few enough that a file gets 16 blocks."""
     seconds_per_run = max(seconds_per_run, 1e-9)
     total = max(plan.min_runs, int(plan.seconds / seconds_per_run))
-    return max(1, min(max(_BLOCK_RUNS, round(_BLOCK_SECONDS / seconds_per_run)), total // _BLOCKS))
+    return max(1, min(max(_BLOCK_RUNS, round(block_seconds / seconds_per_run)), total // _BLOCKS))
 
 
-def measure(runs: Sequence[Inference], sizes: Sequence[int], plan: Plan, clock: Clock) -> list[list[list[int]]]:
-    """Blocks of run times in nanoseconds, per file and in the same number for each.
+def measure(device: Device, sizes: Sequence[int], measurement: Measurement, plan: Plan, clock: Clock) -> None:
+    """Measure blocks of `sizes` runs per file, in the same number for each, into `measurement`.
 
     A round goes through the files and back (A B B A), so that a machine that slows down steadily wrongs none of them.
     With several files, each block begins with one run that is not timed: the file before has emptied the caches.
     """
-    blocks: list[list[list[int]]] = [[] for _ in runs]
-    order = [*range(len(runs)), *reversed(range(len(runs)))]
+    blocks = measurement.blocks
+    order = [*range(len(sizes)), *reversed(range(len(sizes)))]
     start = clock()
+    measurement.states.append(device.state())
     with _no_garbage_collection():
         while not _is_done(blocks, plan, (clock() - start) / _NS):
             for i in order:
-                if len(runs) > 1:
-                    runs[i]()
-                blocks[i].append([_timed(runs[i], clock) for _ in range(sizes[i])])
-    return blocks
+                blocks[i].append(device.block(i, runs=sizes[i], lead=int(len(sizes) > 1)))
+            measurement.states.append(device.state())
 
 
-def is_complete(blocks: Sequence[Sequence[int]], plan: Plan) -> bool:
+def is_complete(blocks: Sequence[Block], plan: Plan) -> bool:
     """Whether a file's blocks hold as many runs and as much time as the plan asks."""
-    runs = sum(len(block) for block in blocks)
-    return runs >= plan.min_runs and sum(sum(block) for block in blocks) >= plan.seconds * _NS
+    runs = sum(block.runs for block in blocks)
+    return runs >= plan.min_runs and sum(block.total_ns for block in blocks) >= plan.seconds * _NS
 
 
-def _timed(run: Inference, clock: Clock) -> int:
-    before = clock()
-    run()
-    return clock() - before
+def _is_steady(windows: Sequence[Block]) -> bool:
+    if len(windows) < 2:
+        return False
+    before, now = windows[-2].center_ns, windows[-1].center_ns
+    return abs(now - before) <= _STEADY * before
 
 
-def _window_median(run: Inference, seconds: float, clock: Clock) -> float:
-    """Median seconds of at least 10 runs that last at least so long together."""
-    start = clock()
-    times: list[int] = []
-    while len(times) < _WINDOW or clock() - start < seconds * _NS:
-        times.append(_timed(run, clock))
-    return float(np.median(times)) / _NS
-
-
-def _is_steady(windows: Sequence[float]) -> bool:
-    return len(windows) > 1 and abs(windows[-1] - windows[-2]) <= _STEADY * windows[-2]
-
-
-def _is_done(blocks: Sequence[Sequence[Sequence[int]]], plan: Plan, elapsed: float) -> bool:
+def _is_done(blocks: Sequence[Sequence[Block]], plan: Plan, elapsed: float) -> bool:
     if not blocks[0]:
         return False
     return elapsed >= plan.max_seconds * len(blocks) or all(is_complete(b, plan) for b in blocks)

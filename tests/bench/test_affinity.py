@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from edgekit.bench.affinity import fastest, pinned
+from edgekit.bench.affinity import pinned, top_frequencies
+from edgekit.bench.masks import fastest
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system cannot pin")
@@ -24,7 +25,9 @@ def test_fastest_processors_come_first(tmp_path: Path) -> None:
         folder = tmp_path / f"cpu{cpu}" / "cpufreq"
         folder.mkdir(parents=True)
         (folder / "cpuinfo_max_freq").write_text(khz + "\n")
-    assert fastest({0, 1, 2, 3, 4}, tmp_path) == [2, 1, 0, 4, 3]
+    top_khz = top_frequencies({0, 1, 2, 3, 4}, tmp_path)
+    assert top_khz == {0: 1800000, 1: 1800000, 2: 2800000, 3: 0, 4: 0}
+    assert fastest(top_khz, top_khz) == [2, 1, 0, 4, 3]
 
 
 def test_a_system_that_forbids_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from command_line import TINY, refused, run, write_photos
 INT8, FLOAT = "mobilenet_v2_0.35_96_int8", "mobilenet_v2_0.35_96_fp32"
 
 
-def documents(*args: object) -> object:
+def documents(*args: object) -> Any:
     done = run(*args, "--json")
     assert done.code == 0, done.err
 
@@ -160,9 +161,10 @@ def test_a_file_that_does_not_say_is_taken_as_a_preset_with_a_warning(tmp_path: 
 
 def test_bench_measures_side_by_side(labelled: Path) -> None:
     files = [labelled / f"{INT8}.tflite", labelled / f"{INT8}.onnx"]
-    results = documents("bench", *files, "--seconds", "0.05")
-    assert isinstance(results, list)
+    document = documents("bench", *files, "--seconds", "0.05")
+    results = document["files"]
     assert [Path(r["path"]) for r in results] == files
+    assert document["device"]["name"] == "host"
     assert all(0 < r["summary"]["min_ms"] <= r["summary"]["median_ms"] <= r["summary"]["p90_ms"] for r in results)
     done = run("bench", files[0], "--seconds", "0.05")
     assert done.out.splitlines()[0].split()[:3] == ["file", "median", "ms"]
