@@ -68,8 +68,13 @@ def choose_device(serial: str | None, timeout_s: float = 30.0) -> str:
     """
     found = {device.serial: device.state for device in attached_devices(timeout_s)}
     if serial is not None and serial not in found and _NETWORK_SERIAL.fullmatch(serial):
-        _connect(serial, timeout_s)
+        told = _adb(["connect", serial], timeout_s)
         found = {device.serial: device.state for device in attached_devices(timeout_s)}
+        if serial not in found:  # adb connect ends with 0 all the same
+            raise DeviceError(
+                f"cannot connect to {serial} ({clean(told.out or told.err)}): is its wireless debugging on, "
+                "and is it in the same network?"
+            )
     if not found:
         raise DeviceError("no Android device is connected: plug one in and allow USB debugging in its settings")
     names = ", ".join(sorted(found))
@@ -135,16 +140,6 @@ class Adb:
                 return DeviceError(f"device {clean(self.serial)} {meaning} (adb: {text})")
         detail = f" (adb: {text})" if text else ""
         return DeviceError(f"device {clean(self.serial)} {otherwise}{detail}")
-
-
-def _connect(serial: str, timeout_s: float) -> None:
-    """adb ends with 0 even where it could not connect: only its words tell."""
-    told = _adb(["connect", serial], timeout_s)
-    if not re.search(r"^(?:already )?connected to ", told.out, re.MULTILINE):
-        raise DeviceError(
-            f"cannot connect to {serial} ({clean(told.out or told.err)}): is its wireless debugging on, "
-            "and is it in the same network?"
-        )
 
 
 def _adb(arguments: Sequence[str], timeout_s: float) -> Finished:

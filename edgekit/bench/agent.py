@@ -134,6 +134,7 @@ def read_facts() -> dict[str, Any]:
         "machine": platform.machine(),
         "system": platform.platform(),
         "python": platform.python_version(),
+        "pid": os.getpid(),
         "cpus": cpu_numbers(),
         "top_khz": {cpu: int(khz) for cpu, khz in top.items() if khz.isdigit()},
         "features": features.group(1).split() if features else [],
@@ -161,8 +162,10 @@ def encode(array: Any) -> dict[str, Any]:
 
 def decode(told: dict[str, Any]) -> Any:
     """The array that `encode` made this of."""
-    import numpy as np
-
+    try:
+        import numpy as np
+    except ImportError as problem:
+        raise AgentError("no-runtime", "numpy is not installed there") from problem
     return np.frombuffer(base64.b64decode(told["data"]), told["dtype"]).reshape(told["shape"])
 
 

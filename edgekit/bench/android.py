@@ -209,11 +209,11 @@ class AndroidDevice:
             with contextlib.suppress(DeviceError):
                 self._stop_tool()
             raise
-        text, _, told = answer.text.partition("EDGEKIT_CLOCKS\n")
+        text, _, told = answer.text.rpartition("EDGEKIT_CLOCKS\n") if clocks else (answer.text, "", "")
         khz = [int(word) for word in told.split() if re.fullmatch("[0-9]{1,9}", word)]
         self._clock_khz = min(khz) if khz else None
         if answer.code:
-            raise DeviceError(failure_text(answer.text, str(file.path), str(self._delegate)))
+            raise DeviceError(failure_text(text, str(file.path), str(self._delegate)))
         log = read_log(text)
         if log.delegation is not None:  # called by the name that the user knows
             log = replace(log, delegation=replace(log.delegation, name=self._delegate.label))

@@ -79,7 +79,7 @@ def read_log(text: str) -> BenchmarkLog:
         raise _malformed("no timings", lines)
     stats = {name: float(value) for name, value in _FIELD.findall(counts[-1])}
     told = timings.groupdict()
-    mean = stats.get("avg", stats.get("curr", math.nan))
+    mean = stats.get("avg" if "avg=" in counts[-1] else "curr", math.nan)
     quantiles = _quantiles(stats)
     if not (stats.get("count", 0) >= 1 and _is_sound(mean, quantiles, float(told["avg"]))):
         raise _malformed("times that contradict each other", [counts[-1]])

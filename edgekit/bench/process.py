@@ -9,6 +9,7 @@ import secrets
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -63,14 +64,15 @@ def run_program(
             _wait(process, (out, err), argv[0], timeout_s)
         finally:
             stop_program(process)
+        if _flooded((out, err)):
+            raise _flood(argv[0])
         return Finished(process.returncode, _content(out), _content(err))
 
 
 def stop_program(process: subprocess.Popen[bytes]) -> None:
     """Kill a program that still runs, and its children."""
     if process.poll() is None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
+        _kill(process)
         process.wait()
 
 
@@ -104,18 +106,43 @@ class Guarded:
 
 
 def _wait(process: subprocess.Popen[bytes], outputs: tuple[IO[bytes], ...], name: str, timeout_s: float) -> None:
-    end = time.monotonic() + timeout_s
-    while not _ends_within(process, min(_LOOK_EVERY_S, end - time.monotonic())):
-        if any(os.fstat(file.fileno()).st_size > MAX_OUTPUT_BYTES for file in outputs):
-            raise DeviceError(f"{name} was stopped: more than {MAX_OUTPUT_BYTES} bytes of output")
-        if time.monotonic() >= end:
-            raise TimedOutError(f"{name} gave no answer within {timeout_s:g} s")
+    """A thread watches, so that we wake up at once when the program ends."""
+    ended = threading.Event()
+    problems: list[DeviceError] = []
+
+    def watch() -> None:
+        end = time.monotonic() + timeout_s
+        while not ended.wait(max(0.0, min(_LOOK_EVERY_S, end - time.monotonic()))):
+            if _flooded(outputs):
+                problems.append(_flood(name))
+            elif time.monotonic() >= end:
+                problems.append(TimedOutError(f"{name} gave no answer within {timeout_s:g} s"))
+            if problems:
+                _kill(process)
+                return
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        process.wait()
+    finally:
+        ended.set()
+        watcher.join()
+    if problems:
+        raise problems[0]
 
 
-def _ends_within(process: subprocess.Popen[bytes], seconds: float) -> bool:
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(max(0.0, seconds))
-    return process.returncode is not None
+def _flooded(outputs: tuple[IO[bytes], ...]) -> bool:
+    return any(os.fstat(file.fileno()).st_size > MAX_OUTPUT_BYTES for file in outputs)
+
+
+def _flood(name: str) -> DeviceError:
+    return DeviceError(f"{name} was stopped: more than {MAX_OUTPUT_BYTES} bytes of output")
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _content(file: IO[bytes]) -> str:

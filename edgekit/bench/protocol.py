@@ -19,6 +19,8 @@ _WINDOW = 10
 _STEADY = 0.02
 _BLOCK_RUNS = 4
 _BLOCKS = 16
+_DEAR_PATIENCE = 4
+"""Where each block is a process of its own, most of the time may go by between blocks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,8 @@ class Plan:
     """How long to measure each file: until both `seconds` and `min_runs` are reached, but not beyond `max_seconds`.
 
     Warming up takes at least 10 runs and `warmup_seconds`, and goes on until the medians of two windows (each of at
-    least 10 runs and a tenth of that time) agree within 2 %, for at most three times as long.
+    least 10 runs and a tenth of that time, or a third of a block where blocks are dear) agree within 2 %, for at most
+    three times as long.
     """
 
     seconds: float
@@ -80,8 +83,9 @@ def run_protocol(device: Device, measurement: Measurement, plan: Plan, clock: Cl
 def warm_up(device: Device, index: int, plan: Plan) -> float:
     """Run until the times settle; returns the seconds that one run took at the end (the last window's median)."""
     windows: list[Block] = []
+    seconds = max(plan.warmup_seconds / 10, min(device.block_seconds, plan.warmup_seconds) / 3)
     while True:
-        windows.append(device.block(index, runs=_WINDOW, seconds=plan.warmup_seconds / 10))
+        windows.append(device.block(index, runs=_WINDOW, seconds=seconds))
         elapsed = sum(window.total_ns for window in windows) / _NS
         tired = elapsed >= 3 * plan.warmup_seconds or len(windows) >= 3 * _WINDOW
         if tired or (elapsed >= plan.warmup_seconds and _is_steady(windows)):
@@ -102,11 +106,12 @@ def measure(device: Device, sizes: Sequence[int], measurement: Measurement, plan
     With several files, each block begins with one run that is not timed: the file before has emptied the caches.
     """
     blocks = measurement.blocks
+    patience = plan.max_seconds * len(sizes) * (_DEAR_PATIENCE if device.block_seconds >= 1 else 1)
     order = [*range(len(sizes)), *reversed(range(len(sizes)))]
     start = clock()
     measurement.states.append(device.state())
     with _no_garbage_collection():
-        while not _is_done(blocks, plan, (clock() - start) / _NS):
+        while not (blocks[0] and (clock() - start >= patience * _NS or all(is_complete(b, plan) for b in blocks))):
             for i in order:
                 blocks[i].append(device.block(i, runs=sizes[i], lead=int(len(sizes) > 1)))
             measurement.states.append(device.state())
@@ -123,12 +128,6 @@ def _is_steady(windows: Sequence[Block]) -> bool:
         return False
     before, now = windows[-2].center_ns, windows[-1].center_ns
     return abs(now - before) <= _STEADY * before
-
-
-def _is_done(blocks: Sequence[Sequence[Block]], plan: Plan, elapsed: float) -> bool:
-    if not blocks[0]:
-        return False
-    return elapsed >= plan.max_seconds * len(blocks) or all(is_complete(b, plan) for b in blocks)
 
 
 @contextmanager

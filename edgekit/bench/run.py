@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from edgekit import __version__
-from edgekit.bench.check import Check, Expected, check_outputs, expect
+from edgekit.bench.check import INPUTS, Check, Expected, check_outputs, expect
 from edgekit.bench.device import Device, Opened
 from edgekit.bench.host import HostDevice
 from edgekit.bench.masks import Threads
@@ -88,11 +88,12 @@ def bench_on(
     """
     if not paths:
         raise DataError("no model files were given: name at least one .tflite or .onnx file")
-    expectations = [expect(Path(path)) for path in paths]
+    compares = check and device.transport != "host"
+    expectations = [expect(Path(path), INPUTS if compares else 1) for path in paths]
     made = datetime.now(timezone.utc).isoformat(timespec="seconds")
     with device:
         facts = device.facts()
-        candidates = [_candidate(device, index, e, check) for index, e in enumerate(expectations)]
+        candidates = [_candidate(device, index, e, compares) for index, e in enumerate(expectations)]
         if started is not None:
             started()
         measurement = Measurement([[] for _ in candidates])
@@ -123,9 +124,8 @@ def bench_on(
     return report
 
 
-def _candidate(device: Device, index: int, expected: Expected, check: bool) -> _Candidate:
+def _candidate(device: Device, index: int, expected: Expected, compares: bool) -> _Candidate:
     opened = device.open(expected.path, expected.feeds[0])
-    compares = check and device.transport != "host"
     return _Candidate(expected, opened, check_outputs(device, index, expected) if compares else None)
 
 

@@ -1,7 +1,7 @@
 """A phone for the real adb client: the device's side of the adb protocol over TCP, on a folder of this machine.
 
-Commands run in this machine's `sh`, with programs of our own (getprop, dumpsys, taskset) first in its PATH and a made-up
-/sys, so that quoting is put to a real test.
+Commands run in this machine's `sh`, with programs of our own (getprop, dumpsys, taskset) first in its PATH and
+a made-up /sys, so that quoting is put to a real test.
 """
 
 from __future__ import annotations
