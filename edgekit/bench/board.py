@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import re
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from shlex import quote
@@ -21,6 +21,7 @@ from edgekit.bench.process import clean
 from edgekit.bench.ssh import Ssh
 from edgekit.errors import DeviceError, EdgekitError
 from edgekit.runtime.io_spec import Array
+from edgekit.runtime.quiet import is_greeting
 from edgekit.runtime.session import file_format
 
 PRIVATE_FOLDER = "~/.local/share/edgekit/board"
@@ -55,7 +56,7 @@ class BoardDevice:
         self.cpus: tuple[int, ...] = ()
         self._wanted: Threads = threads
         self._ssh, self._python, self._parent, self._timeout_s = ssh, python, folder, timeout_s
-        self._folder: str | None = None
+        self._folder: str | None = None  # for the shell: quoted, with ~/ and the temporary folder as variables
         self._session: AgentSession | None = None
         self._facts: dict[str, Any] = {}
         self._opened = 0
@@ -84,8 +85,8 @@ class BoardDevice:
         Raises DeviceError where there is no runtime, and where it refuses the file.
         """
         kind = file_format(path)
-        remote = f"{self._folder}/m{self._opened}.{kind}"
-        self._ssh.copy(path, quote(remote))
+        remote = f"m{self._opened}.{kind}"
+        self._ssh.copy(path, f"{self._folder}/{remote}")
         try:
             told = self._agent.ask(
                 "open", path=remote, format=kind, threads=self.threads, feeds=[agent.encode(a) for a in feeds]
@@ -136,14 +137,11 @@ class BoardDevice:
 
     def _prepare(self) -> None:
         parent = remote_path(self._parent) if self._parent else '"${TMPDIR:-/tmp}"'
-        told = self._ssh.run(f"mkdir -p {parent} && mktemp -d {parent}/edgekit-XXXXXXXXXX").strip().splitlines()
-        folder = told[-1] if told else ""
-        if not re.fullmatch(r"/.*/edgekit-[A-Za-z0-9]{10}", folder):
-            raise DeviceError(f"{self._ssh.host} answers with a folder that is none ({clean(folder)})")
+        folder = f"{parent}/edgekit-{secrets.token_hex(6)}"
+        self._ssh.run(f"mkdir -p {parent} && mkdir -m 700 {folder}")
         self._folder = folder
-        self._ssh.copy(Path(agent.__file__), quote(f"{folder}/agent.py"))
-        python = self._find_python()
-        command = f"exec {python} -u {quote(f'{folder}/agent.py')} {quote(folder)}"
+        self._ssh.copy(Path(agent.__file__), f"{folder}/agent.py")
+        command = f'cd {folder} && exec {self._find_python()} -u agent.py "$PWD"'
         self._session = AgentSession(
             self.name, lambda err: self._ssh.start(command, err), self._explain, self._timeout_s
         )
@@ -165,13 +163,13 @@ class BoardDevice:
     def _explain(self, said: str) -> DeviceError:
         """Why the agent is gone: ssh's reason, Python's, or none, as where the system killed it."""
 
-        def ended(text: str) -> str:
-            if "not found" in text or "No such file" in text:
-                return f"{self.name} has no such Python ({text}): `edgekit devices setup {self.name}` installs one"
-            last = clean(said.strip().splitlines()[-1]) if said.strip() else "killed, or the connection broke off"
-            return f"{self.name}: the agent ended ({last}): is there enough memory, and a sound connection?"
+        lines = [line for line in said.splitlines() if line.strip() and not is_greeting(line.encode())]
+        last = clean(lines[-1]) if lines else "killed, or the connection broke off"
 
-        return self._ssh.failure(said, ended)
+        told = f"{self.name}: the agent ended ({last}): is there enough memory, and a sound connection?"
+        if "not found" in last or "No such file" in last:
+            told = f"{self.name} has no such Python ({last}): `edgekit devices setup {self.name}` installs one"
+        return self._ssh.failure(said, told)
 
     def _remedy(self, kind: str) -> str:
         if kind == "no-runtime":
@@ -186,7 +184,7 @@ class BoardDevice:
             if not went and isinstance(pid, int) and pid > 1:
                 self._ssh.attempt(f"kill -9 {pid}", timeout_s=20)
             if self._folder is not None:
-                self._ssh.attempt(f"rm -rf {quote(self._folder)}", timeout_s=20)
+                self._ssh.attempt(f"rm -rf {self._folder}", timeout_s=20)
         self._session = self._folder = None
         self._ssh.__exit__(None, None, None)
 

@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from shlex import quote
 from types import TracebackType
@@ -112,14 +111,14 @@ class Ssh:
             self.argv(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=err, start_new_session=True
         )
 
-    def failure(self, said: str, otherwise: Callable[[str], str] | None = None) -> DeviceError:
-        """What ssh's own words on standard error mean."""
+    def failure(self, said: str, otherwise: str | None = None) -> DeviceError:
+        """What ssh's own words on standard error mean; `otherwise` where they are none of ssh's."""
         for words, meaning in _SAID:
             if words in said:
                 return DeviceError(f"{self.host} {meaning.format(host=self.host)}")
-        text = clean(said)
         if otherwise is not None:
-            return DeviceError(otherwise(text))
+            return DeviceError(otherwise)
+        text = clean(said)
         return DeviceError(f"{self.host} broke off the connection{f' ({text})' if text else ''}: start again")
 
     def _base(self) -> list[str]:
