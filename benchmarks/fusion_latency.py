@@ -35,7 +35,7 @@ from fusion_files import WAYS, file_of, prepare
 from fusion_models import COLUMNS, NETWORKS, Network, network
 from machine import machine_line, versions_line
 
-from edgekit.bench.host import Latency, bench_files
+from edgekit.bench import Latency, bench_files
 
 SECONDS = 1.0
 """Least time of each file's runs."""
@@ -109,7 +109,7 @@ def measure(row: Network, column: str, arguments: argparse.Namespace) -> dict[st
     files = {way: _existing(arguments.work, row, column, way) for way in WAYS}
     # The fused file comes first, so that all ratios are to it.
     order = sorted(WAYS, key=lambda way: way != "fused")
-    found = bench_files([files[way] for way in order], seconds=SECONDS, min_runs=arguments.runs)
+    found = bench_files([files[way] for way in order], seconds=SECONDS, min_runs=arguments.runs).files
     by_way = dict(zip(order, found, strict=True))
     return {
         "network": row.name,

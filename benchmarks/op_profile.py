@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from edgekit.bench.affinity import pinned
-from edgekit.bench.host import make_feeds
+from edgekit.bench.check import make_feeds
 from edgekit.runtime.onnx_backend import load_onnxruntime
 from edgekit.runtime.session import Session
 
@@ -33,7 +33,7 @@ def profile(path: Path, runs: int) -> dict[str, float]:
 
 def _profile_onnx(path: Path, runs: int, warmup: int = 10) -> dict[str, float]:
     with Session.open(path) as session:
-        feeds = make_feeds(session)
+        feeds = {spec.name: value for spec, value in zip(session.inputs, make_feeds(session), strict=True)}
     ort = load_onnxruntime()
     with TemporaryDirectory() as scratch:
         options = ort.SessionOptions()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgekit.cli.devices_command import reach_options
 from edgekit.cli.options import Number, json_option
 from edgekit.errors import DeviceError, OutputError
 
@@ -21,12 +22,7 @@ if TYPE_CHECKING:
 @click.option("--threads", default="1", show_default=True, help="Threads of the runtime, or `big`: one a big core.")
 @click.option("--quick", is_flag=True, help="At least 128 runs and 10 s a file, instead of 1024 runs and 60 s.")
 @click.option("--seconds", type=Number(float), help="Measure each file for this long instead.")
-@click.option("--host", help="Where the device is, instead of what its profile says.")
-@click.option("--user", help="Log in as this user there.")
-@click.option("--port", type=Number(int), help="Its ssh server's port.")
-@click.option("--serial", multiple=True, help="A phone's serial number; several phones are measured at once.")
-@click.option("--python", help="The Python that runs the agent there.")
-@click.option("--benchmark-model", help="TFLite's benchmark_model for the phone (default: fetched once).")
+@reach_options
 @click.option("--delegate", help="xnnpack, cpu, gpu, nnapi, nnapi:ACCELERATOR or external:FILE.so, on phones.")
 @click.option("--no-check", is_flag=True, help="Do not compare the device's outputs with this machine's first.")
 @click.option("--save", type=click.Path(path_type=Path), help="Write the whole document, raw samples included, there.")
@@ -37,14 +33,17 @@ def command(
     threads: str,
     quick: bool,
     seconds: float | None,
-    serial: tuple[str, ...],
+    serial: str | None,
     delegate: str | None,
     no_check: bool,
     save: Path | None,
     as_json: bool,
     **given: Any,
 ) -> None:
-    """Measure the latency of FILES on this machine or a device: interleaved blocks, median and p90, intervals."""
+    """Measure the latency of FILES on this machine or a device: interleaved blocks, median and p90, intervals.
+
+    Several phones are measured at once with --serial FIRST,SECOND.
+    """
     from edgekit.bench.protocol import make_plan
     from edgekit.bench.run import BrokenOffError
     from edgekit.cli.console import ConsoleReporter, print_json
@@ -57,7 +56,14 @@ def command(
         ConsoleReporter().step("bench", f"at least {plan.seconds:g} s a file: leave {where} alone meanwhile")
 
     request = BenchRequest(
-        files, device, plan, _threads(threads), serials=serial, delegate=delegate, check=not no_check, given=given
+        files,
+        device,
+        plan,
+        _threads(threads),
+        serials=tuple(serial.split(",")) if serial else (),
+        delegate=delegate,
+        check=not no_check,
+        given=given,
     )
     try:
         reports = bench_devices(request, started)

@@ -35,7 +35,7 @@ def reach_options(function: F) -> F:
 @json_option
 @click.pass_context
 def command(ctx: click.Context, as_json: bool) -> None:
-    """List the device profiles; `show`, `doctor` and `calibrate` tell more of one."""
+    """List the device profiles; `show`, `doctor`, `setup` and `calibrate` are about one."""
     if ctx.invoked_subcommand is None:
         _list(as_json)
 
@@ -120,6 +120,24 @@ def doctor(ctx: click.Context, /, device: str | None, as_json: bool, **given: ob
             print_table(columns, [(f"  {f.state}", f.what, f.detail, f.remedy) for f in rows], text=columns)
     if device is not None and any(f.state == "missing" for _, rows in found for f in rows):
         ctx.exit(1)
+
+
+@command.command(name="setup")
+@click.argument("device", metavar="NAME")
+@reach_options
+@json_option
+def setup(device: str, as_json: bool, **given: object) -> None:
+    """Install runtimes for .tflite and .onnx files on the board NAME, in a private folder there that `bench` uses."""
+    from edgekit.bench.board_setup import setup_board
+    from edgekit.cli.console import out, print_json
+    from edgekit.devices import find_profile
+
+    installed = setup_board(find_profile(device, given))
+    if as_json:
+        print_json({"device": device, "installed": installed})
+        return
+    for line in installed:
+        out.print(line)
 
 
 @command.command(name="calibrate")

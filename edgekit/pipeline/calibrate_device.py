@@ -133,8 +133,8 @@ def measure_here(paths: Sequence[Path], seconds: float = SECONDS, min_runs: int 
     """Median nanoseconds of the files on this machine, one thread, in interleaved blocks."""
     from edgekit.bench import bench_files
 
-    results = bench_files(list(paths), seconds=seconds, min_runs=min_runs)
-    return Timed(tuple(r.summary.median_ms * 1e6 for r in results), results[0].runtime)
+    results = bench_files(list(paths), seconds=seconds, min_runs=min_runs).files
+    return Timed(tuple(r.summary.median_ms * 1e6 for r in results), results[0].opened.runtime)
 
 
 def _fit_one(fmt: str, precision: str, measure: Measure) -> tuple[Fit, list[Check], int, str]:

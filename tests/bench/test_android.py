@@ -220,7 +220,9 @@ def test_a_refused_connection(files: list[Path]) -> None:
 def test_an_unauthorized_device(tmp_path: Path, files: list[Path]) -> None:
     with (
         serve_phone(make_phone(tmp_path / "locked", mode="unauthorized")) as locked,
-        pytest.raises(DeviceError, match=r"is not authorized( yet)?: unlock it and allow this computer's debugging key"),
+        pytest.raises(
+            DeviceError, match=r"is not authorized( yet)?: unlock it and allow this computer's debugging key"
+        ),
     ):
         bench_on(android(locked), files[:1], PLAN)
 
@@ -380,14 +382,14 @@ def test_two_phones_at_once(phone: Phone, files: list[Path], tmp_path: Path) -> 
     with serve_phone(make_phone(tmp_path / "second")) as second:
         teach_outputs(second, *files)
         (second.root / "props" / "ro.product.model").write_text("Another")
-        words = ["--serial", phone.serial, "--serial", second.serial, "--json", "--no-check"]
+        words = ["--serial", f"{phone.serial},{second.serial}", "--json", "--no-check"]
         line = command(phone, files[0])
         done = run(*line, *words)
         assert done.code == 0, done.err
         documents = json.loads(done.out)
     assert [told["device"]["facts"]["model"] for told in documents] == ["Pixel 6", "Another"]
     assert [told["device"]["facts"]["serial"] for told in documents] == [phone.serial, second.serial]
-    refused(run(*line, "--serial", "a", "--serial", "a"), "a serial number is given twice")
+    refused(run(*line, "--serial", "a,a"), "a serial number is given twice")
 
 
 def test_a_broken_off_command_keeps_its_blocks(phone: Phone, files: list[Path], tmp_path: Path) -> None:
