@@ -11,6 +11,7 @@ from edgekit.bench.process import Finished, Guarded, TimedOutError, clean, run_p
 from edgekit.errors import DeviceError
 
 _INSTALL = "install Android's platform-tools (Debian: apt-get install adb) and put adb on the PATH"
+_COPY_TIMEOUT_S = 300.0
 _NETWORK_SERIAL = re.compile(r"[A-Za-z0-9._\[\]:-]{1,200}:[0-9]{1,5}")
 
 _STATES = {
@@ -120,7 +121,7 @@ class Adb:
         self._copy(["pull", remote, str(local.absolute())])
 
     def _copy(self, arguments: Sequence[str]) -> None:
-        told = self._run(arguments, None)
+        told = self._run(arguments, _COPY_TIMEOUT_S)
         if told.code or "error:" in told.out + told.err:
             raise self._failed(told, "broke off the connection: check its cable, and start again")
 

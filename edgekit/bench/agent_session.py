@@ -107,7 +107,7 @@ class AgentSession:
 
     def _answer(self, line: bytes) -> Any:
         try:
-            told = json.loads(line)
+            told = json.loads(line, parse_constant=_refuse)
             if told["id"] != self._count:
                 raise ValueError(told["id"])
             if "ok" in told:
@@ -124,3 +124,8 @@ class AgentSession:
             self._process.wait(_LEAVING_S)
         self._err.seek(0)
         return self._explain(self._err.read(2**20).decode("utf-8", "replace"))
+
+
+def _refuse(word: str) -> None:
+    """NaN and infinities are no JSON, and no answer of ours."""
+    raise ValueError(word)

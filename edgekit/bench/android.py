@@ -25,13 +25,14 @@ from edgekit.bench.delegates import DelegateChoice
 from edgekit.bench.device import DeviceState, Feeds, Opened
 from edgekit.bench.masks import Threads, mask_text, pick_cores
 from edgekit.bench.process import TimedOutError, clean
-from edgekit.errors import DeviceError, EdgekitError
+from edgekit.errors import DeviceError
 from edgekit.runtime.io_spec import Array, IoSpec
 from edgekit.runtime.session import Session, file_format
 
 DEFAULT_FOLDER = "/data/local/tmp"
 _TOOL = "benchmark_model"
 _CPU_FOLDER = "/sys/devices/system/cpu"
+_CLOCKS = "EDGEKIT_CLOCKS"
 _LEAD_RUNS, _LEAD_SECONDS = 3, 0.2
 """Each block is a process of its own, which must load its weights into caches first."""
 
@@ -82,11 +83,10 @@ class AndroidDevice:
 
     def __enter__(self) -> AndroidDevice:
         self._adb = Adb(choose_device(self._serial))
-        try:
+        with contextlib.ExitStack() as undo:  # also where the user interrupts
+            undo.callback(self._leave)
             self._prepare()
-        except EdgekitError:
-            self._leave()
-            raise
+            undo.pop_all()
         return self
 
     def __exit__(
@@ -202,14 +202,16 @@ class AndroidDevice:
         )
         clocks = " ".join(f"{_CPU_FOLDER}/cpu{cpu}/cpufreq/scaling_cur_freq" for cpu in self.cpus)
         command = f"sh -c {quote(f'echo $$ > pid; exec {line} 2>&1')}"
-        reading = f"; RC=$?; echo EDGEKIT_CLOCKS; cat {clocks} 2>/dev/null; rm -f pid; exit $RC" if clocks else ""
+        reading = f"; RC=$?; rm -f pid; echo {_CLOCKS}; {f'cat {clocks} 2>/dev/null; ' if clocks else ''}exit $RC"
         try:
             answer = self._shell(command + reading, timeout_s=self._timeout_s)
         except TimedOutError:
             with contextlib.suppress(DeviceError):
                 self._stop_tool()
             raise
-        text, _, told = answer.text.rpartition("EDGEKIT_CLOCKS\n") if clocks else (answer.text, "", "")
+        text, found, told = answer.text.rpartition(f"{_CLOCKS}\n")
+        if not found:  # the shell itself was killed
+            text, told = answer.text, ""
         khz = [int(word) for word in told.split() if re.fullmatch("[0-9]{1,9}", word)]
         self._clock_khz = min(khz) if khz else None
         if answer.code:

@@ -19,7 +19,7 @@ from edgekit.bench.device import DeviceState, Feeds, Opened
 from edgekit.bench.masks import Threads, pick_cores
 from edgekit.bench.process import clean
 from edgekit.bench.ssh import Ssh
-from edgekit.errors import DeviceError, EdgekitError
+from edgekit.errors import DeviceError
 from edgekit.runtime.io_spec import Array
 from edgekit.runtime.quiet import is_greeting
 from edgekit.runtime.session import file_format
@@ -63,11 +63,10 @@ class BoardDevice:
 
     def __enter__(self) -> BoardDevice:
         self._ssh.__enter__()
-        try:
+        with contextlib.ExitStack() as undo:  # also where the user interrupts
+            undo.callback(self._leave)
             self._prepare()
-        except EdgekitError:
-            self._leave()
-            raise
+            undo.pop_all()
         return self
 
     def __exit__(

@@ -104,10 +104,11 @@ def _save(path: Path | None, reports: list[Report]) -> None:
 
 
 def _print_report(report: Report, *, several: bool) -> None:
+    from edgekit.bench.process import clean
     from edgekit.cli.console import out, print_table
 
     if report.transport != "host":
-        told = ", ".join(str(report.facts[key]) for key in ("model", "serial", "host") if report.facts.get(key))
+        told = ", ".join(clean(str(report.facts[key])) for key in ("model", "serial", "host") if report.facts.get(key))
         out.print(f"{report.device}: {told}, {report.threads} thread{'s' if report.threads > 1 else ''}")
     columns = ["file", "runs on", "median ms", "p90 ms", "load ms", "runs", "against the first"]
     print_table(columns, [_row(report, file) for file in report.files], text=("runs on",))

@@ -22,7 +22,7 @@ COMMANDS = {
     "inspect": "Show what is inside a .tflite, .onnx or .ekz file.",
     "evaluate": "Measure top-1 and top-5 of files on labelled images.",
     "compare": "Run the same images through two files and compare them layer by layer.",
-    "bench": "Measure latency on this machine.",
+    "bench": "Measure latency on this machine, a board or a phone.",
     "devices": "List boards, phones and accelerators, see what is reachable, and measure what ops cost there.",
 }
 """Name -> line in --help. The module edgekit.cli.NAME_command is imported only when its command runs."""

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from command_line import refused, run
 from small_models import onnx_quantized, tflite_models, with_op_version
 from sshd import Board, serve_board
 
@@ -257,6 +258,7 @@ def test_hostile_names_reach_no_shell(board: Board, tmp_path: Path) -> None:
         ('{"id": 7, "ok": 1}', "answers with nonsense"),
         ('{"id": 1, "ok": []}', "answers without top_khz: is its Python sound"),
         ("[" * 100_000, "answers with nonsense"),
+        ('{"id": 1, "ok": NaN}', "answers with nonsense"),
         ('{"id": 1, "error": {"kind": "x", "text": "\\u001b[2Jevil\\nline"}}', r"^evil line$"),
     ],
 )
@@ -292,6 +294,19 @@ def test_profiles_that_cannot_be_measured() -> None:
     rules = {"rules": "gpu_delegate"}
     with pytest.raises(DeviceError, match=r"pi5 is not measured but estimated or checked \(its transport is none\)"):
         open_device(profile(kind="accelerator", transport="none", reach={}, accelerator=rules))
+
+
+def test_phones_are_not_set_up() -> None:
+    refused(run("devices", "setup", "pixel6"), "pixel6 names no host to reach by ssh")
+
+
+def test_the_command_reaches_a_board_by_its_options(board: Board, files: list[Path]) -> None:
+    words = ["--device", "pi5", "--host", "board", "--python", sys.executable, "--seconds", "0.05"]
+    done = run("bench", *files, *words)
+    assert done.code == 0, done.err
+    assert done.out.startswith("pi5: ")
+    assert ", board, 1 thread" in done.out.splitlines()[0]
+    refused(run("bench", *files, "--device", "pi5", "--host", "-oProxyCommand=x"), "cannot be used with pi5")
 
 
 def wheel(folder: Path, name: str, version: str) -> None:
