@@ -6,11 +6,12 @@ import hashlib
 import platform
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -43,6 +44,8 @@ class _Candidate:
     """A file that is open on the device."""
 
     expected: Expected
+    sha256: str
+    file_bytes: int
     opened: Opened
     check: Check | None
 
@@ -103,30 +106,44 @@ def bench_on(
         except DeviceError as problem:
             failure = problem
         measurement.drop_unpaired()
-        report = Report(
-            device=device.name,
-            transport=device.transport,
-            emulated=device.emulated,
-            facts=facts,
-            threads=device.threads,
-            cpus=device.cpus,
-            plan=plan,
-            states=tuple(measurement.states),
-            problems=device_problems(measurement.states),
-            files=_latencies(candidates, measurement, plan),
-            made=made,
-            versions={"edgekit": __version__, "python": platform.python_version(), "numpy": np.__version__},
-            failure=None if failure is None else str(failure),
-            command=tuple(sys.argv),
-        )
+        report = _report(device, facts, candidates, measurement, plan, made, failure)
     if failure is not None:
         raise _broken_off(failure, report) from failure
     return report
 
 
 def _candidate(device: Device, index: int, expected: Expected, compares: bool) -> _Candidate:
+    data = expected.path.read_bytes()
     opened = device.open(expected.path, expected.feeds[0])
-    return _Candidate(expected, opened, check_outputs(device, index, expected) if compares else None)
+    check = check_outputs(device, index, expected) if compares else None
+    return _Candidate(expected, hashlib.sha256(data).hexdigest(), len(data), opened, check)
+
+
+def _report(
+    device: Device,
+    facts: Mapping[str, Any],
+    candidates: Sequence[_Candidate],
+    measurement: Measurement,
+    plan: Plan,
+    made: str,
+    failure: DeviceError | None,
+) -> Report:
+    return Report(
+        device=device.name,
+        transport=device.transport,
+        emulated=device.emulated,
+        facts=facts,
+        threads=device.threads,
+        cpus=device.cpus,
+        plan=plan,
+        states=tuple(measurement.states),
+        problems=device_problems(measurement.states),
+        files=_latencies(candidates, measurement, plan),
+        made=made,
+        versions={"edgekit": __version__, "python": platform.python_version(), "numpy": np.__version__},
+        failure=None if failure is None else str(failure),
+        command=tuple(sys.argv),
+    )
 
 
 def _broken_off(failure: DeviceError, report: Report) -> DeviceError:
@@ -145,13 +162,12 @@ def _latencies(candidates: Sequence[_Candidate], measurement: Measurement, plan:
     reference = measurement.blocks[0]
     found = []
     for candidate, blocks in zip(candidates, measurement.blocks, strict=True):
-        data = candidate.expected.path.read_bytes()
         summary = summarize(blocks)
         found.append(
             Latency(
                 path=str(candidate.expected.path),
-                sha256=hashlib.sha256(data).hexdigest(),
-                file_bytes=len(data),
+                sha256=candidate.sha256,
+                file_bytes=candidate.file_bytes,
                 opened=candidate.opened,
                 check=candidate.check,
                 summary=summary,
