@@ -187,16 +187,16 @@ def test_a_damaged_file(board: Board, files: list[Path]) -> None:
 
 
 class Interrupted(BoardDevice):
-    """Something happens to the board in the middle."""
+    """Something happens to the board in the second round of two files."""
 
-    countdown = 9
+    countdown = 6
     what = staticmethod(lambda device: None)
 
-    def block(self, index: int, **more: object):
-        self.countdown -= 1
-        if self.countdown == 0:
+    def block(self, index: int, *, lead: int = 0, **more: object):
+        self.countdown -= lead  # 0 while warming up, 1 while measuring
+        if lead and self.countdown == 0:
             self.what(self)
-        return super().block(index, **more)
+        return super().block(index, lead=lead, **more)
 
 
 def test_the_agent_is_killed_while_measuring(board: Board, files: list[Path]) -> None:

@@ -167,7 +167,7 @@ def test_bench_measures_side_by_side(labelled: Path) -> None:
     assert document["device"]["name"] == "host"
     assert all(0 < r["summary"]["min_ms"] <= r["summary"]["median_ms"] <= r["summary"]["p90_ms"] for r in results)
     done = run("bench", files[0], "--seconds", "0.05")
-    assert done.out.splitlines()[0].split()[:3] == ["file", "median", "ms"]
+    assert done.out.splitlines()[0].split()[:5] == ["file", "runs", "on", "median", "ms"]
     assert "leave the machine alone" in done.err
     assert "leave the machine alone" not in run("bench", *files, labelled / "missing.onnx").err
 
