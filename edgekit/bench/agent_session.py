@@ -72,11 +72,11 @@ class AgentSession:
         return self._answer(line)
 
     def close(self) -> bool:
-        """End the agent by ending its input; whether it went by itself. What is left here is killed."""
+        """End the agent by ending its input; whether it surely has ended. What is left of it here is killed."""
         with contextlib.suppress(OSError):
             self._stdin.close()
         try:
-            self._process.wait(_LEAVING_S)
+            return self._process.wait(_LEAVING_S) == 0  # not so where ssh was killed: the agent may still be busy
         except subprocess.TimeoutExpired:
             return False
         finally:
@@ -85,7 +85,6 @@ class AgentSession:
             if self._process.stdout is not None:
                 self._process.stdout.close()
             self._err.close()
-        return True
 
     @property
     def _stdin(self) -> IO[bytes]:

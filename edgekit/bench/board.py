@@ -181,7 +181,7 @@ class BoardDevice:
         went = self._session.close() if self._session is not None else True
         with contextlib.suppress(DeviceError):
             if not went and isinstance(pid, int) and pid > 1:
-                self._ssh.attempt(f"kill -9 {pid}", timeout_s=20)
+                self._ssh.attempt(f"grep -q agent.py /proc/{pid}/cmdline && kill -9 {pid}", timeout_s=20)
             if self._folder is not None:
                 self._ssh.attempt(f"rm -rf {self._folder}", timeout_s=20)
         self._session = self._folder = None

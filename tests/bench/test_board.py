@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -63,8 +64,8 @@ def left_on(board: Board) -> list[str]:
 
 
 def agents() -> list[str]:
-    told = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
-    return [line for line in told.splitlines() if "edgekit-" in line and "agent.py" in line and "ssh" not in line]
+    told = subprocess.run(["ps", "-ww", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    return [line for line in told.splitlines() if re.match(r"\S*python\S* -u agent\.py .*/board/home/edgekit-", line)]
 
 
 def test_files_of_both_formats(board: Board, files: list[Path]) -> None:
@@ -236,6 +237,7 @@ def test_a_time_out_leaves_nothing_running(board: Board, files: list[Path]) -> N
         slow._session._timeout_s = 1.0
         with pytest.raises(TimedOutError, match="pi5 gave no answer within 1 s"):
             slow.block(0, runs=1, seconds=3600.0)
+        assert len(agents()) == 1
     assert (left_on(board), agents()) == ([], [])
 
 
