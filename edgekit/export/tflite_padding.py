@@ -16,7 +16,7 @@ Padding = tuple[int, int, int, int]
 
 NON_NEGATIVE = frozenset({"relu", "relu6", "sigmoid", "softmax", "hard_sigmoid"})
 MOVES_DATA = frozenset(row.name for row in OPS.values() if row.moves_data)
-KEEPS_SIGN = MOVES_DATA | {"max_pool", "avg_pool", "global_avg_pool"}
+KEEPS_SIGN = MOVES_DATA | {"max_pool", "avg_pool", "global_avg_pool", "quantize", "dequantize"}
 """Ops whose outputs are non-negative where all inputs are."""
 
 
@@ -44,13 +44,17 @@ def padding_name(shape: Sequence[int], kernel: Sequence[int], attrs: Mapping[str
 
 
 def is_non_negative(graph: Graph, name: str) -> bool:
-    """Whether a tensor certainly holds no negative numbers, by its zero point or by the ops that lead to it."""
+    """Whether a tensor certainly holds no negative numbers, by its zero point or by the ops that lead to it.
+
+    The zero point does not always tell: a ReLU's output may share a scale with tensors that do hold some.
+    """
     tensor = graph.tensor(name)
-    if tensor.quant is not None:
-        return tensor.quant.zero_point[0] == np.iinfo(tensor.dtype).min
+    quant = tensor.quant
+    if quant is not None and quant.zero_point[0] == np.iinfo(tensor.dtype).min:
+        return True
     node = graph.producer(name)
     if node is None:
-        return tensor.is_constant and bool((tensor.array >= 0).all())
+        return tensor.is_constant and bool((tensor.array >= (quant.zero_point[0] if quant else 0)).all())
     if node.op in NON_NEGATIVE or node.attrs.get("activation", "none") != "none":
         return True
     keeps_sign = node.op in KEEPS_SIGN and node.attrs.get("value", 0.0) >= 0

@@ -13,6 +13,8 @@ from edgekit.passes.fold_constants import fold_constants
 from edgekit.passes.fold_padding import fold_padding
 from edgekit.passes.fold_scale_shift import fold_scale_shift
 from edgekit.passes.fuse_activations import fuse_activations
+from edgekit.passes.hoist_activations import hoist_activations
+from edgekit.passes.hoist_batch_norms import hoist_batch_norms
 from edgekit.passes.lower_batch_norm import lower_batch_norm
 from edgekit.passes.lower_composites import lower_composites
 from edgekit.passes.refusals import collect_refusals
@@ -56,6 +58,7 @@ def ordered_table(*rows: PassRow) -> tuple[PassRow, ...]:
 
 # Order: constants and shapes are cleared first, so that the folds see their neighbours. Constant factors go before
 # batch norms, so that a batch norm is lowered only when nothing can take it any more; activations follow what is left.
+# What hoists comes before what folds or fuses.
 PASSES = ordered_table(
     PassRow("remove_dead_nodes", remove_dead_nodes, "remove nodes that no output depends on"),
     PassRow("remove_identities", remove_identities, "remove nodes that change nothing; merge reshapes and transposes"),
@@ -64,8 +67,10 @@ PASSES = ordered_table(
     PassRow("use_global_pooling", use_global_pooling, "turn average pools over the whole map into global pools"),
     PassRow("fold_padding", fold_padding, "fold padding into the convolutions and max pools that read it"),
     PassRow("fold_scale_shift", fold_scale_shift, "fold constant factors and offsets into the layers beside them"),
+    PassRow("hoist_batch_norms", hoist_batch_norms, "move batch norms before the shuffles that lead to them"),
     PassRow("fold_batch_norm", fold_batch_norm, "fold batch norms into the layers beside them"),
     PassRow("lower_batch_norm", lower_batch_norm, "turn the remaining batch norms into depthwise 1x1 convolutions"),
+    PassRow("hoist_activations", hoist_activations, "move relu and relu6 before concats, shuffles and max pools"),
     PassRow("fuse_activations", fuse_activations, "fuse relu and relu6 into the layer before them"),
     PassRow("store_half", store_half, "store kernels as float16", default=False),
 )

@@ -9,6 +9,7 @@ from edgekit.graph import Graph, Node
 from edgekit.graph.ops import complete_attrs
 from edgekit.passes.refusals import refuse
 from edgekit.passes.rewriting import bypass, rewrite_each
+from edgekit.passes.signs import is_non_negative
 
 Test = Callable[[Graph, Node], bool]
 
@@ -90,6 +91,10 @@ def _shuffles_nothing(graph: Graph, node: Node) -> bool:
     return node.attrs["groups"] in (1, graph.shape(node.output)[-1] // node.attrs["block"])
 
 
+def _clips_nothing(graph: Graph, node: Node) -> bool:
+    return is_non_negative(graph, node.inputs[0])
+
+
 def _pools_one(graph: Graph, node: Node) -> bool:
     settings = (tuple(node.attrs[key]) for key in ("kernel", "strides", "padding"))
     return tuple(settings) == ((1, 1), (1, 1), (0, 0, 0, 0))
@@ -106,6 +111,7 @@ CHANGES_NOTHING: Mapping[str, Test] = {
     "concat": _has_one_piece,
     "gather": _gathers_in_order,
     "channel_shuffle": _shuffles_nothing,
+    "relu": _clips_nothing,
     "max_pool": _pools_one,
     "avg_pool": _pools_one,
 }

@@ -39,7 +39,7 @@ from edgekit.pipeline.verify import (
 )
 from edgekit.pipeline.write_file import FORMATS, file_bytes
 
-FUSING_PASSES = ("fuse_activations", "fold_padding")
+FUSING_PASSES = ("hoist_activations", "fuse_activations", "fold_padding")
 """What `fuse=False` leaves out; batch norms are folded all the same, int8 needs it."""
 POOR_COSINE = 0.9
 """int8 files that agree less than this are written with a warning: trained networks reach 0.99, random ones 0.98."""

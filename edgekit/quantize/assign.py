@@ -12,12 +12,13 @@ from edgekit.graph.ir import Graph, Node, Tensor
 from edgekit.graph.ops import op_spec
 from edgekit.graph.quant_params import QuantParams
 from edgekit.graph.validate import validate
-from edgekit.quantize.boundaries import IoType, check_io, compute_softmax_in_float, set_io
+from edgekit.quantize.boundaries import IoType, check_io, set_io
 from edgekit.quantize.calibrate import FloatArray, TensorStatistics
 from edgekit.quantize.coarsen import coarsen_scales
 from edgekit.quantize.groups import fixed_scale_of, head_activations, scale_groups, separate_fixed_scales
 from edgekit.quantize.ranges import activation_params, check_method, choose_range
 from edgekit.quantize.weights import quantize_layer
+from edgekit.quantize.xnnpack_forms import use_xnnpack_forms
 
 _FLOAT_ONLY = ("batch_norm", "swish", "hard_sigmoid")
 
@@ -26,14 +27,15 @@ _FLOAT_ONLY = ("batch_norm", "swish", "hard_sigmoid")
 class QuantizeOptions:
     """range_method: min-max, percentile or mse. io: type of the graph's inputs and outputs.
 
-    float_softmax: compute softmax in float between two conversions; XNNPACK has no int8 softmax, NPUs want one.
+    xnnpack_forms: write ops that XNNPACK lacks in int8 (softmax, hard_swish, average pools, relus that could not be
+    fused) in forms that it takes; NPUs want the ops themselves.
     input_range: least and greatest value that the graph's input can take, where that is known (None: as calibrated).
     """
 
     range_method: str = "mse"
     bias_correction: bool = True
     io: IoType = "int8"
-    float_softmax: bool = True
+    xnnpack_forms: bool = True
     input_range: tuple[float, float] | None = None
 
 
@@ -59,8 +61,8 @@ def quantize_graph(graph: Graph, statistics: Mapping[str, TensorStatistics], opt
             _quantize_layer(quantized, node, statistics if options.bias_correction else {})
         else:
             _quantize_constants(quantized, node)
-    if options.float_softmax:
-        compute_softmax_in_float(quantized)
+    if options.xnnpack_forms:
+        use_xnnpack_forms(quantized)
     set_io(quantized, options.io)
     quantized.drop_unused()
     return validate(quantized, "quantization")

@@ -1,8 +1,7 @@
-"""Where int8 meets other types: inputs, outputs, and softmax in float."""
+"""Where int8 meets other types: the graph's inputs and outputs."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Literal
 
 from edgekit.errors import QuantizationError
@@ -11,23 +10,6 @@ from edgekit.graph.quant_params import QuantParams
 
 IoType = Literal["int8", "uint8", "float32"]
 IO_TYPES = ("int8", "uint8", "float32")
-
-
-def compute_softmax_in_float(graph: Graph) -> int:
-    """Put each int8 softmax between `dequantize` and `quantize`; return how many."""
-    nodes = [node for node in graph.nodes if node.op == "softmax"]
-    for node in nodes:
-        logits = graph.unique_name(f"{node.inputs[0]}_float")
-        graph.add_tensor(Tensor(logits, graph.shape(node.inputs[0])))
-        result = graph.unique_name(f"{node.output}_float")
-        graph.add_tensor(Tensor(result, graph.shape(node.output)))
-        graph.replace_node(
-            node,
-            Node(logits, "dequantize", node.inputs, (logits,)),
-            replace(node, inputs=(logits,), outputs=(result,)),
-            Node(graph.unique_name(f"{node.output}_quantize"), "quantize", (result,), node.outputs),
-        )
-    return len(nodes)
 
 
 def set_io(graph: Graph, io: IoType) -> None:
