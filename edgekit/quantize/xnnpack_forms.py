@@ -17,11 +17,11 @@ from edgekit.graph.quant_params import QuantParams
 FLOAT_OPS = ("softmax", "hard_swish", "relu", "relu6", "avg_pool")
 """Ops that XNNPACK (of ai-edge-litert 2.3) has in float and not in int8."""
 
-MOST_TAPS = 25
-"""Largest window that XNNPACK's depthwise kernels take in one go."""
-
 TAP = 64
-"""Each weight of an averaging kernel: a power of two, so that means of 2, 4, 8 ... values keep exact ties."""
+"""Each weight of an averaging kernel."""
+
+ABOVE_HALF = 1 + 2**-19
+"""What averages are multiplied with, so that no runtime's last bit decides where exact halves go: away from zero."""
 
 
 def use_xnnpack_forms(graph: Graph) -> int:
@@ -32,12 +32,13 @@ def use_xnnpack_forms(graph: Graph) -> int:
 def average_by_convolution(graph: Graph) -> int:
     """Turn average pools that have no padding into depthwise convolutions of equal weights; return how many.
 
-    They divide the same sums; exact halves go to the even number, in both runtimes.
+    The quotients are the same, in every runtime; exact halves go away from the zero point.
     """
-    nodes = [n for n in graph.nodes if n.op == "avg_pool" and _is_plain(n) and graph.tensor(n.output).quant is not None]
+    pools = [n for n in graph.nodes if n.op == "avg_pool" and graph.tensor(n.output).quant is not None]
+    nodes = [n for n in pools if not any(n.attrs["padding"])]
     for node in nodes:
         channels, (height, width) = graph.shape(node.output)[3], node.attrs["kernel"]
-        scales = np.full(channels, 1 / (TAP * height * width))
+        scales = np.full(channels, ABOVE_HALF / (TAP * height * width))
         kernel = np.full((height, width, 1, channels), TAP, np.int8)
         source = graph.tensor(node.inputs[0]).quant
         step = 1.0 if source is None else source.scale[0]
@@ -49,10 +50,6 @@ def average_by_convolution(graph: Graph) -> int:
         attrs = complete_attrs("conv2d", {"strides": node.attrs["strides"], "groups": channels})
         graph.replace_node(node, replace(node, op="conv2d", inputs=(node.inputs[0], *names), attrs=attrs))
     return len(nodes)
-
-
-def _is_plain(node: Node) -> bool:
-    return not any(node.attrs["padding"]) and int(np.prod(node.attrs["kernel"])) <= MOST_TAPS
 
 
 def compute_in_float(graph: Graph, ops: Collection[str]) -> int:

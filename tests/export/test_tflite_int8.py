@@ -23,7 +23,7 @@ from edgekit.graph.ir import Graph, Node, Tensor
 from edgekit.graph.ops import complete_attrs
 from edgekit.graph.quant_params import QuantParams
 from edgekit.graph.validate import validate
-from edgekit.quantize.boundaries import compute_softmax_in_float
+from edgekit.quantize.xnnpack_forms import compute_in_float
 from edgekit.runtime import xnnpack_coverage
 
 DTYPES = {schema.TensorType.INT8: "int8", schema.TensorType.INT32: "int32"}
@@ -156,7 +156,7 @@ def _relu6(stride: int, padding: tuple[int, ...]) -> dict:
 
 def _float_softmax() -> Graph:
     graph = quantize_min_max(_classifier())
-    compute_softmax_in_float(graph)
+    compute_in_float(graph, ["softmax"])
     return graph
 
 

@@ -64,7 +64,7 @@ def test_the_record_holds_every_setting_and_no_path(tmp_path: Path) -> None:
     assert step["calibration"]["name"] == "photos"
     assert (step["calibration"]["count"], step["calibration"]["used"]) == (3, 2)
     assert str(tmp_path) not in str(quantized.metadata)
-    assert {"io", "range_method", "bias_correction", "float_softmax", "input_range"} <= step.keys()
+    assert {"io", "range_method", "bias_correction", "xnnpack_forms", "input_range"} <= step.keys()
     assert "steps" not in graph.metadata or graph.metadata["steps"][-1]["step"] != "quantize"
     low, high = step["input_range"]
     quant = quantized.tensor(quantized.inputs[0]).quant

@@ -52,7 +52,7 @@ def test_rules_hold_on_random_graphs(graph):
 def test_rules_hold_on_nets_of_all_ops(build, method):
     graph = build()
     assert_int8_rules(quantized(graph, range_method=method))
-    assert_int8_rules(quantized(graph, range_method=method, float_softmax=False))
+    assert_int8_rules(quantized(graph, range_method=method, xnnpack_forms=False))
 
 
 def test_the_float_graph_is_not_changed():

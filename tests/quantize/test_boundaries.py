@@ -11,8 +11,9 @@ from edgekit.graph import Graph, GraphBuilder
 from edgekit.graph.interpret import interpret
 from edgekit.graph.ir import Array
 from edgekit.quantize.assign import QuantizeOptions, quantize_graph
-from edgekit.quantize.boundaries import check_io, compute_softmax_in_float, set_io
+from edgekit.quantize.boundaries import check_io, set_io
 from edgekit.quantize.calibrate import calibrate
+from edgekit.quantize.xnnpack_forms import compute_in_float
 
 
 def run_onnx_raw(graph: Graph, image: Array) -> dict[str, Array]:
@@ -36,12 +37,12 @@ def ends(graph: Graph) -> tuple[list[str], list[str]]:
 
 
 @pytest.mark.parametrize("softmax", [False, True])
-@pytest.mark.parametrize("float_softmax", [False, True])
-def test_all_io_types_give_the_same_numbers_in_both_runtimes(softmax, float_softmax):
+@pytest.mark.parametrize("xnnpack_forms", [False, True])
+def test_all_io_types_give_the_same_numbers_in_both_runtimes(softmax, xnnpack_forms):
     graph = classifier(softmax)
     samples = images(graph)
     variants = {
-        io: quantized(graph, samples, io=io, float_softmax=float_softmax) for io in ("int8", "uint8", "float32")
+        io: quantized(graph, samples, io=io, xnnpack_forms=xnnpack_forms) for io in ("int8", "uint8", "float32")
     }
     (name,) = graph.outputs
     scale, zero = scale_of(variants["int8"], name)
@@ -59,7 +60,7 @@ def test_all_io_types_give_the_same_numbers_in_both_runtimes(softmax, float_soft
         steps = results["int8"] - zero
         np.testing.assert_array_equal(results["uint8"] - zero - 128, steps)
         # A float softmax hands out what it computed; everything else, whole steps.
-        unrounded = softmax and float_softmax
+        unrounded = softmax and xnnpack_forms
         np.testing.assert_allclose(results["float32"] / scale, steps, atol=0.501 if unrounded else 1e-4)
 
 
@@ -75,13 +76,13 @@ def test_boundary_nodes(io):
             assert scale_of(int8, outer) == (scale, zero + 128)
 
 
-def test_float_softmax_is_between_conversions_and_leaves_without_one():
+def test_a_softmax_is_between_conversions_and_leaves_without_one():
     ops = {io: [n.op for n in quantized(classifier(softmax=True), io=io).nodes] for io in ("int8", "float32")}
     assert ops["int8"][-3:] == ["dequantize", "softmax", "quantize"]
     assert ops["float32"][-2:] == ["dequantize", "softmax"]
-    plain = quantized(classifier(softmax=True), float_softmax=False)
+    plain = quantized(classifier(softmax=True), xnnpack_forms=False)
     assert [n.op for n in plain.nodes][-1] == "softmax"
-    assert compute_softmax_in_float(plain) == 1
+    assert compute_in_float(plain, ["softmax"]) == 1
 
 
 def test_a_softmax_in_the_middle_keeps_its_integers():
