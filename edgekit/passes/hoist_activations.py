@@ -6,10 +6,10 @@ from dataclasses import replace
 
 from edgekit.graph import Graph, Node
 from edgekit.graph.ops import complete_attrs, op_spec
+from edgekit.graph.signs import is_non_negative
 from edgekit.passes.fuse_activations import FUSING
 from edgekit.passes.refusals import refuse
 from edgekit.passes.rewriting import escapes, rewrite_each
-from edgekit.passes.signs import is_non_negative
 
 
 def hoist_activations(graph: Graph) -> int:

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from edgekit.graph import Graph, Node
 from edgekit.graph.ops import complete_attrs
+from edgekit.graph.signs import is_non_negative
 from edgekit.passes.refusals import refuse
 from edgekit.passes.rewriting import bypass, rewrite_each
-from edgekit.passes.signs import is_non_negative
 
 Test = Callable[[Graph, Node], bool]
 
