@@ -156,3 +156,19 @@ def test_networks_that_used_to_be_split_run_in_one_piece(model):
     samples = images(graph, 1)
     coverage = xnnpack_coverage(tflite_bytes(quantized(graph, samples)))
     assert (coverage.left, coverage.partitions) == ((), 1)
+
+
+def test_a_relu_is_padded_with_zeros_though_it_shares_its_scale_with_negative_numbers():
+    """A dense block: the pooled map stands beside a convolution's output in a concat. XNNPACK takes PAD, not PADV2."""
+    b = GraphBuilder("block", (1, 8, 8, 3))
+    attrs = {"padding": (1, 1, 1, 1), "activation": "relu"}
+    x = b.op("conv2d", ["input", b.random("stem/kernel", (3, 3, 3, 4), 0.3)], attrs, name="stem")
+    x = b.pool(x, "max_pool", 3, stride=2, padding=1, name="pool")
+    graph = b.finish(b.concat([x, b.conv2d(x, 4, 1, bias=True, name="own")], name="both"))
+    int8 = quantized(graph)
+    stem = int8.tensor("stem").quant
+    assert stem == int8.tensor("both").quant
+    assert stem.zero_point[0] > -128
+    assert xnnpack_coverage(tflite_bytes(int8)).complete
+    feed = int8.tensor("input").quant.quantize(images(graph, 1, seed=4)[0])
+    np.testing.assert_array_equal(run_litert(int8, feed)["both"], interpret(int8, {"input": feed})["both"])
