@@ -87,7 +87,7 @@ def test_training_changes_the_weights_that_come_back():
     model = keras_model(graph, momentum=0.5)
     norms = [node for node in graph.nodes if node.op == "batch_norm"]
     assert all(isinstance(model.get_layer(layer_name(n.name)), keras.layers.BatchNormalization) for n in norms)
-    model.compile(keras.optimizers.SGD(0.05), "sparse_categorical_crossentropy")
+    model.compile(keras.optimizers.SGD(0.01), "sparse_categorical_crossentropy")
     rng = np.random.default_rng(0)
     images, labels = rng.standard_normal((8, 32, 32, 3), np.float32), np.arange(8) % 4
     losses = model.fit(images, labels, batch_size=8, epochs=6, shuffle=False, verbose=0).history["loss"]
