@@ -9,7 +9,8 @@
 #include <string.h>
 
 enum {
-    HEADER = 32, MAX_RANK = 8, MAX_SYMBOLS = 4096, MAX_TAPS = 256, MAX_LENGTH = 15, TAP_CLASSES = 9, MAX_LANES = 1024,
+    HEADER = 32, MAX_INDEX = 1 << 24, MAX_TENSORS = 1 << 16, MAX_FILES = 16, MAX_RANK = 8, MAX_GAP_BITS = 12,
+    MAX_SYMBOLS = 4096, MAX_TAPS = 256, MAX_LENGTH = 15, TAP_CLASSES = 9, MAX_LANES = 1024,
     BINS = 16, SCALES = 24, LEANINGS = 4, SIZES = 4, LEANS = 2 * LEANINGS - 1,
     STEP_ELEMENTS = 1 << 18, SEGMENT_DECISIONS = 1 << 21, LOW = 1 << 16, SYMBOL_TOTAL = 1 << 12
 };
@@ -30,7 +31,8 @@ static void release_until(struct ekz_block **list, struct ekz_block *kept) {
 static void fail(struct job *j, int status, const char *reason) {
     const char *name = j->tensor ? j->tensor : "";
     snprintf(j->box->error, sizeof j->box->error, *name ? "tensor '%.60s': %s" : "%s%s", name, reason);
-    longjmp(j->out, status);
+    j->box->status = status;
+    longjmp(j->out, 1);
 }
 
 static void *allot(struct job *j, struct ekz_block **list, uint64_t count, size_t each) {
@@ -77,11 +79,9 @@ static void code_table(struct job *j, const uint8_t *lengths, int count, uint16_
             uint32_t span = 1u << (MAX_LENGTH - length);
             if (lengths[s] != length) continue;
             REFUSE(j, next + span > 1u << MAX_LENGTH, "its prefix codes are damaged");
-            for (uint32_t k = next; k < next + span; k++) {
-                uint32_t at = 0; /* the first bit of a code is the lowest of what is looked up */
-                for (int b = 0; b < MAX_LENGTH; b++) at |= (k >> b & 1) << (MAX_LENGTH - 1 - b);
-                table[at] = (uint16_t)(s << 4 | length);
-            }
+            uint32_t at = 0; /* the first bit of a code is the lowest of what is looked up */
+            for (int b = 0; b < MAX_LENGTH; b++) at |= (next >> b & 1) << (MAX_LENGTH - 1 - b);
+            for (; at < 1u << MAX_LENGTH; at += 1u << length) table[at] = (uint16_t)(s << 4 | length);
             next += span;
         }
 }
@@ -126,7 +126,7 @@ static void inflate_all(struct job *j, const uint8_t *in, size_t packed, uint8_t
     struct inflater f = {j, in, in + packed, 0, 0};
     uint16_t *litlen = SCRATCH(j, 1 << MAX_LENGTH, uint16_t), *dist = SCRATCH(j, 1 << MAX_LENGTH, uint16_t);
     size_t at = 0;
-    for (int last = 0; !last;) {
+    for (int last = 0, before = 0; !last;) { /* before: what kind of tables there are, for blocks of nothing else */
         uint8_t lengths[320] = {0}; int literals = 288, distances = 30; last = (int)inflate_bits(&f, 1);
         int kind = (int)inflate_bits(&f, 2);
         if (kind == 0) {
@@ -141,7 +141,9 @@ static void inflate_all(struct job *j, const uint8_t *in, size_t packed, uint8_t
         }
         REFUSE(j, kind == 3, "its deflated data are damaged");
         if (kind == 2) read_lengths(&f, lengths, &literals, &distances, litlen);
-        code_table(j, lengths, literals, litlen); code_table(j, lengths + literals, distances, dist);
+        if (kind == 2 || before != 1)
+            code_table(j, lengths, literals, litlen), code_table(j, lengths + literals, distances, dist);
+        before = kind;
         for (int symbol; (symbol = inflate_symbol(&f, litlen)) != 256;) {
             if (symbol < 256) {
                 REFUSE(j, at == size, "its deflated data are longer than they should be");
@@ -169,10 +171,8 @@ static uint64_t bits_number(struct bits *b, int width) {
 }
 static uint64_t bits_count(struct bits *b) {
     int zeros = 0;
-    while (b->at < b->end && !(b->data[b->at >> 3] >> (7 - (b->at & 7)) & 1)) {
-        b->at++; REFUSE(b->j, ++zeros > 63, "the tables are damaged");
-    }
-    return bits_number(b, zeros + 1) - 1;
+    while (!bits_number(b, 1)) REFUSE(b->j, ++zeros > 63, "the tables are damaged");
+    b->at--; return bits_number(b, zeros + 1) - 1;
 }
 static void bits_finish(struct bits *b) {
     uint64_t left = b->end - b->at;
@@ -219,8 +219,7 @@ static double value_of(uint64_t key, int dtype) {
         return bits >> 15 & 1 ? -size : size;
     }
     int above = 64 - 8 * bytes;
-    if (!is_signed(dtype)) return ldexp((double)(bits << above), -above);
-    return ldexp((double)(int64_t)(bits << above), -above);
+    return ldexp(is_signed(dtype) ? (double)(int64_t)(bits << above) : (double)(bits << above), -above);
 }
 
 /* ---- models ------------------------------------------------------------------------------------------------------ */
@@ -344,9 +343,8 @@ static void first_bins(struct tables *t, const int64_t *where, int count, int sp
     for (int b = 0; b < t->bins; b++) {
         int64_t *row = t->of_codes + (size_t)b * t->longest, total = 0;
         for (int k = 0; k < t->length[b]; k++) {
-            int i = t->first[b] + k; int64_t low = i ? where[i - 1] + where[i] : 2 * where[0];
-            int64_t high = i < count - 1 ? where[i] + where[i + 1] : 2 * where[count - 1];
-            row[k] = high - low < 1 ? 1 : high - low; total += row[k];
+            int i = t->first[b] + k; int64_t wide = where[i < count - 1 ? i + 1 : i] - where[i ? i - 1 : 0];
+            row[k] = wide < 1 ? 1 : wide; total += row[k];
         }
         for (int k = 0; k < t->length[b]; k++) row[k] = 1 + row[k] * t->length[b] * (10 * 16) / total;
     }
@@ -354,10 +352,8 @@ static void first_bins(struct tables *t, const int64_t *where, int count, int sp
 
 /* where: positions of all codes; on return those of the codes other than zero, closed up. */
 static void start_tables(struct job *j, struct tables *t, int64_t *where, int count, const struct model *m) {
-    int codes = count;
-    if (m->zero >= 0) {
-        codes--; memmove(where + m->zero, where + m->zero + 1, (size_t)(codes - m->zero) * sizeof *where);
-    }
+    int codes = count - (m->zero >= 0);
+    if (m->zero >= 0) memmove(where + m->zero, where + m->zero + 1, (size_t)(codes - m->zero) * sizeof *where);
     t->bins = codes < BINS ? codes : BINS; t->longest = 1;
     for (int i = 0; i < codes; i++) {
         int b = i * t->bins / codes;
@@ -396,11 +392,13 @@ static void start_classes(struct job *j, struct walk *w) {
                                            294, 338, 388, 446, 512, 588, 676, 776, 891, 1024, 1176};
     int64_t start[SCALES];
     for (int k = 0; k < SCALES - 1; k++) {
-        start[k] = (int64_t)w->m->mean * shares[k] >> 8;
-        if (start[k] < 1) start[k] = 1;
+        int64_t share = (int64_t)w->m->mean * shares[k] >> 8; start[k] = share < 1 ? 1 : share;
     }
     w->fine_top = (uint32_t)start[SCALES - 2]; w->fine = SCRATCH(j, w->fine_top + 1, uint8_t);
-    for (int k = 0; k < SCALES - 1; k++) for (int64_t x = start[k]; x <= w->fine_top; x++) w->fine[x]++;
+    for (uint32_t x = 0, k = 0; x <= w->fine_top; x++) {
+        while (k < SCALES - 1 && start[k] <= x) k++;
+        w->fine[x] = (uint8_t)k;
+    }
 }
 static int16_t *row_at(struct walk *w, uint64_t tap, uint64_t row) {
     return w->levels + (tap * w->padded + row) * w->m->columns;
@@ -426,13 +424,10 @@ static void score(struct walk *w, uint64_t first, uint64_t step, uint64_t count,
         w->expected[c] = (int32_t)everywhere * size[near + 1] +
                          (int32_t)(4 * w->sizes[tap * m->columns + c] / rows) * size[near + 2] + 16 * size[near + 3];
     }
-    for (uint64_t r = 1; r < count; r++) {
-        memcpy(w->predicted + r * m->columns, w->predicted, m->columns * sizeof(int32_t));
-        memcpy(w->expected + r * m->columns, w->expected, m->columns * sizeof(int32_t));
-    }
-    for (uint64_t r = 0; r < count; r++) {
+    for (uint64_t r = count; r--;) { /* the first row, from which the others are copied, comes last */
         int32_t *predicted = w->predicted + r * m->columns, *expected = w->expected + r * m->columns;
-        uint64_t row = first + r * step;
+        uint64_t row = first + r * step, bytes = m->columns * sizeof(int32_t);
+        if (r) memcpy(predicted, w->predicted, bytes), memcpy(expected, w->expected, bytes);
         for (int k = 0; k < near; k++) {
             uint64_t other = m->taps <= TAP_CLASSES ? (uint64_t)k : tap - back[k];
             if (m->taps > TAP_CLASSES && back[k] > tap) continue;
@@ -445,19 +440,19 @@ static void score(struct walk *w, uint64_t first, uint64_t step, uint64_t count,
     }
 }
 static void find_contexts(struct walk *w, uint64_t count) {
-    static const uint8_t coarse[SCALES] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3, 3};
     for (uint64_t i = 0; i < count; i++) {
         int32_t e = w->expected[i] < 1 ? 1 : w->expected[i], p = w->predicted[i], six = 6 * (p < 0 ? -p : p);
         int leans = (six >= e) + (six >= 2 * e) + (six >= 3 * e);
         int fine = w->fine[(uint32_t)e < w->fine_top ? (uint32_t)e : w->fine_top];
+        int coarse = (fine >= 9) + (fine >= 12) + (fine >= 15);
         w->of_zeros[i] = (uint8_t)(fine * LEANINGS + leans);
-        w->of_bins[i] = (uint8_t)(((p < 0 ? -leans : leans) + 3) * SIZES + coarse[fine]);
+        w->of_bins[i] = (uint8_t)(((p < 0 ? -leans : leans) + 3) * SIZES + coarse);
     }
 }
 
 /* Decode one step of `count` elements into w->codes (numbers of codes), and let the tables learn. */
 static void take_step(struct walk *w, uint64_t count) {
-    struct tables *t = &w->t; struct stream *s = w->s; int zero = w->m->zero, codes = 0; uint64_t full = count;
+    struct tables *t = &w->t; struct stream *s = w->s; int zero = w->m->zero; uint64_t full = count, codes = 0;
     if (zero >= 0) {
         open_segment(s); s->decisions += count;
         for (int i = 0; i < SCALES * LEANINGS; i++) {
@@ -520,8 +515,7 @@ static void take_tensor(struct stream *s, struct ekz_tensor *t, const struct cod
     }
     struct walk *w = SCRATCH(j, 1, struct walk); int64_t *where = SCRATCH(j, c->count, int64_t);
     int16_t *level_of = SCRATCH(j, c->count, int16_t);
-    uint64_t longest = STEP_ELEMENTS / m->columns, step = (uint64_t)1 << m->stride_bits;
-    if (longest < 1) longest = 1;
+    uint64_t longest = m->columns < STEP_ELEMENTS ? STEP_ELEMENTS / m->columns : 1, step = 1u << m->stride_bits;
     uint64_t room = (longest < m->rows ? longest : m->rows) * m->columns; w->s = s; w->m = m;
     w->padded = m->rows + step; code_positions(c, t->dtype, m->scale, where);
     uint8_t *stored = SCRATCH(j, 8 * (uint64_t)c->count, uint8_t); /* the keys as they lie in memory */
@@ -568,7 +562,8 @@ static void take_huffman(struct job *j, struct ekz_tensor *t, const uint8_t *dat
     int zero = (int)bits_number(&b, 13) - 1;
     REFUSE(j, c.low_bits || zero >= c.count, "its Huffman tables are damaged");
     if (zero >= 0) { gap_bits = (int)bits_number(&b, 4); pairs = bits_number(&b, 32); }
-    REFUSE(j, pairs > t->count, "it has more weights than it should"); uint16_t *numbers[2] = {NULL, NULL}, *table[2];
+    REFUSE(j, gap_bits > MAX_GAP_BITS || pairs > t->count, "its Huffman tables are damaged");
+    uint16_t *numbers[2] = {NULL, NULL}, *table[2];
     int alphabets[2] = {zero >= 0 ? 1 << gap_bits : 0, c.count};
     for (int k = zero < 0; k < 2; k++) {
         uint8_t *lengths = SCRATCH(j, alphabets[k], uint8_t);
@@ -605,11 +600,12 @@ static uint64_t take_number(struct reader *r) {
 }
 static char *take_text(struct reader *r) {
     uint64_t size = take_number(r); const uint8_t *bytes = take_bytes(r, size);
+    REFUSE(r->j, memchr(bytes, 0, (size_t)size), "the index is damaged"); /* names end with a 0 here */
     char *text = KEEP(r->j, size + 1, char); memcpy(text, bytes, size); return text;
 }
-static uint32_t take_count(struct reader *r, uint64_t least) {
-    uint64_t count = take_number(r), most = (uint64_t)(r->end - r->at) / least;
-    REFUSE(r->j, count > most || count > UINT32_MAX, "the index is damaged"); return (uint32_t)count;
+static uint32_t take_count(struct reader *r, uint64_t most) {
+    uint64_t count = take_number(r);
+    REFUSE(r->j, count > most, "the index has more entries than a container may have"); return (uint32_t)count;
 }
 static void take_tensor_entry(struct reader *r, struct ekz_tensor *t, uint64_t limit) {
     t->name = take_text(r); const uint8_t *fixed = take_bytes(r, 3);
@@ -622,15 +618,17 @@ static void take_tensor_entry(struct reader *r, struct ekz_tensor *t, uint64_t l
         else if (count > limit / t->shape[i]) count = limit + 1; /* stays too large */
         else count *= t->shape[i];
     }
-    t->count = empty ? 0 : count; REFUSE(r->j, t->count > limit / item_bytes[t->dtype], "it cannot be that large");
-    t->bytes = (size_t)t->count * item_bytes[t->dtype]; t->crc = (uint32_t)little(take_bytes(r, 4), 4);
-    t->payload = (size_t)take_number(r); r->j->tensor = NULL;
+    t->crc = (uint32_t)little(take_bytes(r, 4), 4); uint64_t payload = take_number(r);
+    REFUSE(r->j, count > limit / item_bytes[t->dtype] || payload > limit, "it cannot be that large");
+    t->count = empty ? 0 : count; t->bytes = (size_t)t->count * item_bytes[t->dtype]; t->payload = (size_t)payload;
+    r->j->tensor = NULL;
 }
-static void take_file_entry(struct reader *r, struct ekz_file *f) {
+static void take_file_entry(struct reader *r, struct ekz_file *f, uint64_t limit) {
     struct ekz *box = r->j->box; f->format = take_text(r); uint64_t size = take_number(r);
     f->crc = (uint32_t)little(take_bytes(r, 4), 4);
-    uint64_t packed = take_number(r), skeleton = take_number(r), gaps = 0, filled = 0; f->holes = take_count(r, 3);
-    f->hole = KEEP(r->j, f->holes, struct ekz_hole);
+    uint64_t packed = take_number(r), skeleton = take_number(r), gaps = 0, filled = 0;
+    REFUSE(r->j, size > limit || packed > limit, "the file cannot hold that much");
+    f->holes = take_count(r, MAX_TENSORS); f->hole = KEEP(r->j, f->holes, struct ekz_hole);
     f->size = (size_t)size, f->packed = (size_t)packed, f->skeleton = (size_t)skeleton;
     for (uint32_t i = 0; i < f->holes; i++) {
         struct ekz_hole *h = f->hole + i; h->gap = take_number(r); uint64_t tensor = take_number(r);
@@ -644,17 +642,25 @@ static void take_file_entry(struct reader *r, struct ekz_file *f) {
     }
     REFUSE(r->j, skeleton + filled != size || skeleton > 1032 * packed + 64, "the parts of a file do not add up");
 }
+static int by_name(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+static void refuse_twins(struct job *j) {
+    uint32_t count = j->box->tensor_count; char **names = SCRATCH(j, count, char *);
+    for (uint32_t i = 0; i < count; i++) names[i] = j->box->tensors[i].name;
+    qsort(names, count, sizeof *names, by_name);
+    for (uint32_t i = 1; i < count; i++) REFUSE(j, !strcmp(names[i - 1], names[i]), "two tensors bear one name");
+}
 static void read_index(struct reader *r, uint64_t total, uint64_t *tables, uint64_t *stream) {
-    struct ekz *box = r->j->box; uint64_t limit = 1032 * total + (1 << 24), all = 0; box->metadata = take_text(r);
-    box->graph = take_text(r); *tables = take_number(r); *stream = take_number(r);
-    uint32_t count = take_count(r, 8); box->tensors = KEEP(r->j, count, struct ekz_tensor);
+    struct ekz *box = r->j->box; uint64_t limit = 1032 * total + (1 << 24), all = 0;
+    if (limit > SIZE_MAX / 2) limit = SIZE_MAX / 2; /* where addresses have 32 bits */
+    box->metadata = take_text(r); box->graph = take_text(r); *tables = take_number(r); *stream = take_number(r);
+    uint32_t count = take_count(r, MAX_TENSORS); box->tensors = KEEP(r->j, count, struct ekz_tensor);
     for (; box->tensor_count < count; box->tensor_count++) {
         take_tensor_entry(r, box->tensors + box->tensor_count, limit); all += box->tensors[box->tensor_count].bytes;
         REFUSE(r->j, all > limit, "the file cannot hold that much");
     }
-    count = take_count(r, 8); box->files = KEEP(r->j, count, struct ekz_file);
+    refuse_twins(r->j); count = take_count(r, MAX_FILES); box->files = KEEP(r->j, count, struct ekz_file);
     for (; box->file_count < count; box->file_count++) {
-        take_file_entry(r, box->files + box->file_count); all += box->files[box->file_count].size;
+        take_file_entry(r, box->files + box->file_count, limit); all += box->files[box->file_count].size;
         REFUSE(r->j, all > limit, "the file cannot hold that much");
     }
     REFUSE(r->j, r->at != r->end, "the index is longer than its content");
@@ -662,8 +668,7 @@ static void read_index(struct reader *r, uint64_t total, uint64_t *tables, uint6
 
 /* The words that hold the bits below the symbols: those of the states, then those that are left of the stream. */
 static uint32_t raw_word(const struct stream *s, uint64_t i) {
-    if (i < s->raw_count) return s->raw[i];
-    return (uint32_t)little(s->at + 2 * (i - s->raw_count), 2);
+    return i < s->raw_count ? s->raw[i] : (uint32_t)little(s->at + 2 * (i - s->raw_count), 2);
 }
 static void add_lows(struct stream *s, struct ekz_tensor *t, int low_bits, uint64_t *first_word) {
     int bytes = item_bytes[t->dtype]; uint64_t bit = 16 * *first_word;
@@ -681,32 +686,30 @@ static void add_lows(struct stream *s, struct ekz_tensor *t, int low_bits, uint6
 
 static void take_adaptive(struct job *j, const uint8_t *tables, const uint8_t *data, uint64_t size) {
     struct ekz *box = j->box; struct bits b = {j, tables, 0, 8 * (uint64_t)(data - tables)};
-    struct codebook *books = SCRATCH(j, box->tensor_count, struct codebook);
-    struct model *models = SCRATCH(j, box->tensor_count, struct model);
+    struct coded { struct ekz_tensor *t; struct codebook book; struct model model; } *coded, *next;
+    coded = next = SCRATCH(j, box->tensor_count, struct coded);
     struct stream *s = SCRATCH(j, 1, struct stream); uint64_t words = 0, first = 0;
     s->j = j, s->at = data, s->end = data + size;
     s->raw = SCRATCH(j, size / 4, uint16_t); /* each lane takes 4 bytes of the stream */
     for (uint32_t i = 0; i < box->tensor_count; i++) {
-        struct ekz_tensor *t = box->tensors + i;
+        struct ekz_tensor *t = box->tensors + i; struct coded *c = next;
         if (t->method != ADAPTIVE) continue;
-        j->tensor = t->name; read_codebook(&b, t->dtype, books + i); read_model(&b, t, books[i].count, models + i);
-        words += (t->count * (uint64_t)books[i].low_bits + 15) / 16;
+        next++->t = t; j->tensor = t->name;
+        read_codebook(&b, t->dtype, &c->book); read_model(&b, t, c->book.count, &c->model);
+        words += (t->count * (uint64_t)c->book.low_bits + 15) / 16;
     }
     j->tensor = NULL; bits_finish(&b);
-    for (uint32_t i = 0; i < box->tensor_count; i++) {
-        if (box->tensors[i].method != ADAPTIVE) continue;
-        j->tensor = box->tensors[i].name; struct ekz_block *before = box->scratch;
-        take_tensor(s, box->tensors + i, books + i, models + i); release_until(&box->scratch, before);
+    for (struct coded *c = coded; c < next; c++) {
+        struct ekz_block *before = box->scratch; j->tensor = c->t->name;
+        take_tensor(s, c->t, &c->book, &c->model); release_until(&box->scratch, before);
     }
     j->tensor = NULL;
     if (s->decisions) close_segment(s);
     uint64_t left = (uint64_t)(s->end - s->at);
-    int sound = left % 2 == 0 && left <= 2 * words && s->raw_count + left / 2 >= words;
-    REFUSE(j, !sound, "the stream does not end where it should");
+    REFUSE(j, left % 2 || left > 2 * words || s->raw_count + left / 2 < words, "the stream has another length");
     for (uint64_t i = words; i < s->raw_count + left / 2; i++)
-        REFUSE(j, raw_word(s, i), "the stream does not end where it should");
-    for (uint32_t i = 0; i < box->tensor_count; i++)
-        if (box->tensors[i].method == ADAPTIVE) add_lows(s, box->tensors + i, books[i].low_bits, &first);
+        REFUSE(j, raw_word(s, i), "what is left of the stream is not 0");
+    for (struct coded *c = coded; c < next; c++) add_lows(s, c->t, c->book.low_bits, &first);
 }
 
 static void open_all(struct job *j, const uint8_t *data, size_t size) {
@@ -715,10 +718,11 @@ static void open_all(struct job *j, const uint8_t *data, size_t size) {
     if (version > 1) fail(j, EKZ_TOO_NEW, "a newer version of .ekz than this decoder knows");
     REFUSE(j, version < 1 || little(data + 10, 2), "the header is damaged");
     REFUSE(j, little(data + 24, 8) != size, "the file has another length than it says");
-    REFUSE(j, packed > size - HEADER || bytes > 1032 * packed + 64, "the header is damaged");
+    REFUSE(j, packed > size - HEADER || bytes > 1032 * packed + 64 || bytes > MAX_INDEX, "the header is damaged");
     uint8_t *index = SCRATCH(j, bytes, uint8_t); inflate_all(j, data + HEADER, packed, index, bytes);
     REFUSE(j, crc32_of(index, bytes) != little(data + 20, 4), "the index's checksum does not match");
     struct reader r = {j, index, index + bytes}; read_index(&r, size, &tables, &stream);
+    release_until(&box->scratch, NULL);
     uint64_t at = HEADER + packed;
     REFUSE(j, tables > size - at || stream > size - at - tables, "the parts do not add up to the file");
     at += tables + stream;
@@ -730,7 +734,7 @@ static void open_all(struct job *j, const uint8_t *data, size_t size) {
         if (t->method == DEFLATE) inflate_all(j, data + at, t->payload, t->data, t->bytes);
         REFUSE(j, t->method == RAW && t->payload != t->bytes, "it has another length than it should");
         if (t->method == RAW) memcpy(t->data, data + at, t->bytes);
-        at += t->payload;
+        at += t->payload; release_until(&box->scratch, NULL);
     }
     j->tensor = NULL;
     for (uint32_t i = 0; i < box->file_count; i++) {
@@ -747,11 +751,11 @@ static void open_all(struct job *j, const uint8_t *data, size_t size) {
 }
 
 int ekz_open(struct ekz *box, const void *data, size_t size) {
-    struct job j; memset(box, 0, sizeof *box); memset(&j, 0, sizeof j); j.box = box; int status = setjmp(j.out);
-    if (!status) open_all(&j, data, size);
+    struct job j; memset(box, 0, sizeof *box); memset(&j, 0, sizeof j); j.box = box;
+    if (!setjmp(j.out)) open_all(&j, data, size);
     release_until(&box->scratch, NULL);
-    if (status) ekz_close(box);
-    return status;
+    if (box->status) ekz_close(box);
+    return box->status;
 }
 
 /* Write a tensor with its axes in another order. */
@@ -784,9 +788,9 @@ static void restore_all(struct job *j, uint32_t index, uint8_t *out) {
 }
 
 int ekz_restore(struct ekz *box, uint32_t index, uint8_t *out) {
-    struct job j; memset(&j, 0, sizeof j); j.box = box; int status = setjmp(j.out);
-    if (!status) restore_all(&j, index, out);
-    release_until(&box->scratch, NULL); return status;
+    struct job j; memset(&j, 0, sizeof j); j.box = box; box->status = EKZ_OK;
+    if (!setjmp(j.out)) restore_all(&j, index, out);
+    release_until(&box->scratch, NULL); return box->status;
 }
 
 void ekz_close(struct ekz *box) {

@@ -61,6 +61,7 @@ struct ekz {
     struct ekz_file *files;
     uint32_t tensor_count, file_count;
     struct ekz_block *memory, *scratch; /* the decoder's own; ekz_close gives them back */
+    int status;      /* what the last call returned */
     char error[200]; /* one line, after a status other than EKZ_OK */
 };
 

@@ -169,8 +169,6 @@ def read_container(data: bytes) -> Content:
         skeleton = inflate(data[at : at + file.packed], file.skeleton, f"the {file.format} file")
         files.append(StoredFile(file.format, skeleton, file.holes))
         at += file.packed
-    if len({entry.name for entry in index.tensors}) != len(index.tensors):
-        raise ContainerError("two tensors bear one name: the file is damaged")
     tensors = {entry.name: _checked(entry, arrays[entry.name]) for entry in index.tensors}
     content = Content(tensors, index.metadata, index.graph, tuple(files))
     for position, file in enumerate(index.files):

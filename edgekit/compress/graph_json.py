@@ -31,7 +31,7 @@ def graph_from_json(text: str, constants: Mapping[str, Array]) -> Graph:
     """The graph, validated. Raises ContainerError where the text or a constant does not fit."""
     try:
         return _graph(json.loads(text), constants)
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError) as error:
         raise ContainerError(f"the graph in the container is damaged ({error}): compress the model again") from error
     except ContainerError:
         raise

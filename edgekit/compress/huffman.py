@@ -21,6 +21,7 @@ from edgekit.errors import WeightsError
 from edgekit.graph.ir import Array
 
 MAX_LENGTH = 15
+MAX_GAP_BITS = 12
 GAP_BITS = (5, 8)
 """The paper's widths of gaps, for dense and for convolution layers; the shorter result is kept."""
 
@@ -84,8 +85,8 @@ def huffman_values(data: bytes, count: int, dtype: np.dtype[np.generic]) -> Arra
     if low_bits or zero >= len(codes):
         raise WeightsError("the Huffman tables are damaged")
     gap_bits, pairs = (tables.number(4), tables.number(32)) if zero >= 0 else (0, count)
-    if pairs > count:
-        raise WeightsError("there are more weights than the tensor has")
+    if gap_bits > MAX_GAP_BITS or pairs > count:
+        raise WeightsError("the Huffman tables are damaged")
     alphabets = [1 << gap_bits, len(codes)] if zero >= 0 else [len(codes)]
     lengths = [np.array([tables.number(4) for _ in range(alphabet)], np.int64) for alphabet in alphabets]
     tables.finish()

@@ -24,6 +24,10 @@ DTYPES = (
 )
 METHODS = ("raw", "deflate", "huffman", "adaptive")
 MAX_RANK = 8
+MAX_INDEX = 1 << 24
+MAX_TENSORS = 1 << 16
+"""Also of holes in a file. Such limits keep small, hostile files from filling a decoder's memory."""
+MAX_FILES = 16
 DEFLATE_RATIO = 1032
 """Deflate cannot shrink more than this."""
 FREE_BYTES = 1 << 24
@@ -116,7 +120,7 @@ def inflate(data: bytes, size: int, what: str) -> bytes:
 
 
 def write_head(index: Index) -> bytes:
-    """Header and deflated index."""
+    """Header and deflated index. Raises ContainerError where there are more entries, or longer ones, than fit."""
     body = _Writer()
     body.text(canonical_json(dict(index.metadata)))
     body.text(index.graph)
@@ -134,6 +138,11 @@ def write_head(index: Index) -> bytes:
     for file in index.files:
         body.file(file)
     data = bytes(body.data)
+    holes = max((len(file.holes) for file in index.files), default=0)
+    if len(data) > MAX_INDEX or max(len(index.tensors), holes) > MAX_TENSORS or len(index.files) > MAX_FILES:
+        raise ContainerError(
+            f"an .ekz has at most {MAX_TENSORS} tensors, {MAX_FILES} files and {MAX_INDEX} bytes of index"
+        )
     packed = deflate(data)
     total = HEADER.size + len(packed) + index.payload_bytes()
     return HEADER.pack(MAGIC, VERSION, 0, len(packed), len(data), zlib.crc32(data), total) + packed
@@ -152,6 +161,8 @@ def read_head(data: bytes) -> tuple[Index, int]:
         raise ContainerError("the header is damaged: copy the file again")
     if total != len(data):
         raise ContainerError(f"the file has {len(data)} bytes, not {total} as it says: copy it again")
+    if size > MAX_INDEX:
+        raise ContainerError(f"an index of {size} bytes cannot be: copy the file again")
     body = inflate(data[HEADER.size : HEADER.size + packed], size, "the index")
     if zlib.crc32(body) != crc:
         raise ContainerError("the index's checksum does not match: copy the file again")
@@ -175,8 +186,9 @@ def fits(index: Index, total: int) -> bool:
 
 def _check_sizes(index: Index, total: int) -> None:
     for tensor in index.tensors:
-        if tensor.nbytes > DEFLATE_RATIO * total + FREE_BYTES:
-            raise ContainerError(f"tensor {tensor.name!r} cannot have {tensor.nbytes} bytes: the file is damaged")
+        sizes = math.prod(max(size, 1) for size in tensor.shape) * np.dtype(tensor.dtype).itemsize
+        if sizes > DEFLATE_RATIO * total + FREE_BYTES:
+            raise ContainerError(f"tensor {tensor.name!r} cannot have {sizes} bytes: the file is damaged")
     if not fits(index, total):
         raise ContainerError(f"{total} bytes cannot hold {restored_bytes(index)}: the file is damaged")
     for file in index.files:
@@ -224,14 +236,16 @@ class _Reader:
     def index(self) -> Index:
         try:
             metadata = json.loads(self._text())
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ContainerError(f"the metadata are damaged ({error}): copy the file again") from error
         if not isinstance(metadata, dict):
             raise ContainerError("the metadata are damaged: copy the file again")
         graph = self._text()
         tables, stream = self._number(), self._number()
-        tensors = tuple(self._tensor() for _ in range(self._count(8)))
-        files = tuple(self._file(tensors) for _ in range(self._count(8)))
+        tensors = tuple(self._tensor() for _ in range(self._count(MAX_TENSORS)))
+        if len({tensor.name for tensor in tensors}) != len(tensors):
+            raise ContainerError("two tensors bear one name: the file is damaged")
+        files = tuple(self._file(tensors) for _ in range(self._count(MAX_FILES)))
         if self._at != len(self._data):
             raise ContainerError("the index is longer than its content: copy the file again")
         return Index(metadata, graph, tables, stream, tensors, files)
@@ -249,7 +263,9 @@ class _Reader:
         name, size = self._text(), self._number()
         crc = int.from_bytes(self._bytes(4), "little")
         packed, skeleton = self._number(), self._number()
-        return FileEntry(name, size, crc, packed, skeleton, tuple(self._hole(tensors) for _ in range(self._count(3))))
+        return FileEntry(
+            name, size, crc, packed, skeleton, tuple(self._hole(tensors) for _ in range(self._count(MAX_TENSORS)))
+        )
 
     def _hole(self, tensors: tuple[TensorEntry, ...]) -> Hole:
         gap, tensor = self._number(), self._number()
@@ -258,11 +274,11 @@ class _Reader:
             raise ContainerError("a place for a tensor is damaged: copy the file again")
         return Hole(gap, tensor, axes or None)
 
-    def _count(self, least: int) -> int:
-        """How many entries follow, each at least `least` bytes long."""
+    def _count(self, most: int) -> int:
+        """How many entries follow."""
         count = self._number()
-        if count * least > len(self._data) - self._at:
-            raise ContainerError("the index is damaged: copy the file again")
+        if count > most:
+            raise ContainerError(f"the index tells of {count} entries where {most} may be: copy the file again")
         return count
 
     def _number(self) -> int:
@@ -275,10 +291,14 @@ class _Reader:
         raise ContainerError("the index is damaged: copy the file again")
 
     def _text(self) -> str:
+        found = self._bytes(self._number())
         try:
-            return self._bytes(self._number()).decode()
+            text = found.decode()
         except UnicodeDecodeError as error:
             raise ContainerError(f"a name is damaged ({error.reason}): copy the file again") from error
+        if "\0" in text:
+            raise ContainerError("a name is damaged (a zero byte): copy the file again")
+        return text
 
     def _bytes(self, count: int) -> bytes:
         found = self._data[self._at : self._at + count]

@@ -47,6 +47,9 @@ def indexed_onnx(data: bytes) -> IndexedModel:
     opset = max((entry.version for entry in model.opset_import if not entry.domain), default=0)
     if opset < LOWEST_OPSET:
         raise ImportFileError(f"ONNX opset {opset} lacks BitShift: export the model with opset {LOWEST_OPSET} or newer")
+    outside = next((entry.name for entry in model.graph.initializer if entry.external_data), None)
+    if outside is not None:
+        raise ImportFileError(f"tensor {outside!r} lies in another file: save the model as one file")
     kept, nodes, widths, plain = [], list[Any](), list[int](), []
     names = {name for node in model.graph.node for name in node.output}
     names |= {entry.name for entry in (*model.graph.input, *model.graph.output, *model.graph.initializer)}
@@ -78,7 +81,7 @@ def _coded(entry: Any, numpy_helper: Any) -> CodedTensor | None:
     """The initializer as indices where it is floats worth it."""
     from onnx import TensorProto
 
-    if entry.data_type not in (TensorProto.FLOAT, TensorProto.FLOAT16) or entry.external_data:
+    if entry.data_type not in (TensorProto.FLOAT, TensorProto.FLOAT16):
         return None
     array = numpy_helper.to_array(entry)
     coded = CodedTensor.of_values(array) if array.size >= MIN_ELEMENTS else None

@@ -45,7 +45,8 @@ def _unique(names: list[str]) -> list[str]:
     """The names, with a number where one comes again or is empty."""
     taken: dict[str, int] = {}
     found = []
-    for name in names:
+    for told in names:
+        name = told.replace("\0", "")  # a container's names have no zero bytes
         count = taken.get(name, 0)
         taken[name] = count + 1
         candidate = name if not count and name else f"{name}#{count}"

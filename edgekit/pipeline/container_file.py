@@ -6,7 +6,7 @@ import contextlib
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from edgekit.compress.coded import CodedTensor
@@ -15,7 +15,7 @@ from edgekit.compress.graph_json import graph_from_json, graph_to_json
 from edgekit.compress.index import METHODS, Hole
 from edgekit.compress.lossless import as_one_piece, take_apart
 from edgekit.compress.weight_places import Place, find_places
-from edgekit.errors import ContainerError, ImportFileError
+from edgekit.errors import ContainerError, ImportFileError, OutputError
 from edgekit.export.files import write_atomically
 from edgekit.graph.ir import Array, Graph
 from edgekit.pipeline.deflate import deflated_size
@@ -63,9 +63,10 @@ class CompressResult:
 def compress_file(path: Path, out: Path, methods: Sequence[str] = METHODS) -> CompressResult:
     """Any file into a container that gives the same bytes back, which is tried before it is written.
 
-    Raises ImportFileError where `path` cannot be read, OutputError where `out` cannot be written.
+    Raises ImportFileError where `path` cannot be read, OutputError where `out` cannot be written or is `path` itself.
     """
     data = read_bytes(path)
+    _refuse_same(path, out)
     packed = lossless_bytes(data, path.name, methods)
     write_atomically(out, packed)
     return _result(out, packed, len(data), deflated_size(data))
@@ -140,15 +141,16 @@ def decompress(path: Path, to: str | None, out: Path | None) -> Path:
     """Restore a file from a container; returns where it was written.
 
     to: tflite or onnx; None takes the only file that there is. A graph is exported where its file is not embedded. out:
-    where to; None puts it beside the container.
+    where to; None puts it beside the container under the name that the container tells, but over no other file.
     Raises ContainerError where the container has no such file, OutputError where `out` cannot be written.
     """
     content = open_container(path)
     kinds = [stored.format for stored in content.files]
-    if to is None and len(kinds) + bool(content.graph) != 1:
-        raise ContainerError(f"{path} holds {', '.join(kinds)} and a graph: say --to tflite or --to onnx")
-    if to is None and content.graph:
-        raise ContainerError(f"{path} holds a graph: say --to tflite or --to onnx")
+    if not kinds and not content.graph:
+        raise ContainerError(f"{path} holds tensors alone, no file and no graph: `edgekit inspect` shows them")
+    if to is None and (content.graph or len(kinds) > 1):
+        held = [f"a {kind} file" for kind in kinds] + (["a graph"] if content.graph else [])
+        raise ContainerError(f"{path} holds {' and '.join(held)}: say --to tflite or --to onnx")
     wanted = to or kinds[0]
     if wanted in kinds:
         data = content.file_bytes(kinds.index(wanted))
@@ -157,14 +159,23 @@ def decompress(path: Path, to: str | None, out: Path | None) -> Path:
     else:
         raise ContainerError(f"{path} holds a {kinds[0]} file, no {wanted} file: leave --to out")
     target = out or path.with_name(_restored_name(path, content, wanted))
+    _refuse_same(path, target)
+    if out is None and target.exists() and (target.is_dir() or read_bytes(target) != data):
+        raise OutputError(f"{target} is there already and is another file: give --out, or move it away")
     write_atomically(target, data)
     return target
 
 
+def _refuse_same(source: Path, target: Path) -> None:
+    if target.exists() and target.samefile(source):
+        raise OutputError(f"{target} would be written over the file that is read: give another --out")
+
+
 def _restored_name(path: Path, content: Content, kind: str) -> str:
     """The file's own name where the container tells one, without any folder."""
-    told = Path(str(content.metadata.get("name", ""))).name
-    return told if told and not content.graph else f"{path.stem}.{kind}"
+    told = PureWindowsPath(str(content.metadata.get("name", ""))).name  # knows both kinds of slashes, and drives
+    sound = told.isprintable() and told not in ("", "..") and not content.graph
+    return told if sound else f"{path.stem}.{kind}"
 
 
 def _exported(graph: Graph, kind: str) -> bytes:
@@ -211,7 +222,7 @@ def read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise ImportFileError(f"{path} cannot be read: {error.strerror}; give a file that exists") from None
+        raise ImportFileError(f"{path} cannot be read: {error.strerror}; give the path of a file") from None
 
 
 def _result(out: Path, packed: bytes, file_bytes: int, zipped_bytes: int) -> CompressResult:

@@ -8,7 +8,7 @@ from typing import Any
 
 from edgekit.compress.indexed_onnx import indexed_onnx
 from edgekit.compress.indexed_tflite import indexed_tflite
-from edgekit.errors import ModelError
+from edgekit.errors import ImportFileError, ModelError, WeightsError
 from edgekit.export.files import write_atomically
 from edgekit.pipeline.container_file import read_bytes
 from edgekit.pipeline.deflate import deflated_size
@@ -48,7 +48,10 @@ def write_indexed(path: Path, out: Path, force: bool = False) -> IndexedResult:
     if tflite:
         with Session.open(data):  # refuses damaged files
             pass
-    model = indexed_tflite(data) if tflite else indexed_onnx(data)
+    try:
+        model = indexed_tflite(data) if tflite else indexed_onnx(data)
+    except (ImportFileError, WeightsError) as error:
+        raise type(error)(f"{path}: {error}") from error
     with Session.open(model.data):
         pass
     write_atomically(out, model.data)

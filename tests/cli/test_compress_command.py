@@ -11,6 +11,8 @@ import pytest
 from command_line import TINY, names, refused, run
 from onnx import numpy_helper
 
+from edgekit.compress.container import Content, write_container
+from edgekit.pipeline.container_file import lossless_bytes
 from edgekit.runtime.session import Session
 
 
@@ -90,7 +92,7 @@ def test_indexed_files_run_without_a_decoder(tmp_path: Path) -> None:
 
 def test_what_cannot_be_done_is_told_in_one_line(files: Path, tmp_path: Path) -> None:
     tflite = next(files.glob("*.tflite"))
-    refused(run("compress", tmp_path / "none.tflite"), "none.tflite cannot be read", "give a file that exists")
+    refused(run("compress", tmp_path / "none.tflite"), "none.tflite cannot be read", "give the path of a file")
     refused(run("compress", tflite, "--embed", "onnx"), "--embed is for graphs")
     refused(run("compress", *TINY, "--embed", "png"), "'png' is none of tflite, onnx")
     refused(run("compress", tflite, "--indexed"), "at each inference", "--force")
@@ -103,3 +105,42 @@ def test_what_cannot_be_done_is_told_in_one_line(files: Path, tmp_path: Path) ->
     for command in ("decompress", "inspect"):
         line = refused(run(command, tmp_path / "bad.ekz"), "bad.ekz")
         assert "tensor" in line or "coded" in line
+
+
+def test_no_other_file_is_overwritten(files: Path, tmp_path: Path) -> None:
+    """A container's name for its file is the maker's; what lies under that name may be the user's."""
+    source = next(files.glob("*.tflite"))
+    mine, packed = tmp_path / source.name, tmp_path / "m.ekz"
+    mine.write_bytes(source.read_bytes())
+    refused(run("compress", mine, "--out", mine), "over the file that is read")
+    document("compress", mine, "--out", packed)
+    assert Path(document("decompress", packed)["path"]) == mine  # the same bytes
+    mine.write_bytes(b"other")
+    refused(run("decompress", packed), "is there already and is another file", "--out")
+    refused(run("decompress", packed, "--out", packed), "over the file that is read")
+    assert mine.read_bytes() == b"other"
+    document("decompress", packed, "--out", mine)
+    assert mine.read_bytes() == source.read_bytes()
+
+
+@pytest.mark.parametrize("told", ["..", "/tmp/x/..", "a\0b", "C:", ""])
+def test_names_that_are_none_are_not_taken(tmp_path: Path, told: str) -> None:
+    packed = tmp_path / "m.ekz"
+    packed.write_bytes(lossless_bytes(b"text", told))
+    assert Path(document("decompress", packed)["path"]) == tmp_path / "m.file"
+
+
+def test_tensors_alone_are_no_file(tmp_path: Path) -> None:
+    packed = tmp_path / "m.ekz"
+    packed.write_bytes(write_container(Content({"w": np.zeros(3)})))
+    for to in ((), ("--to", "onnx")):
+        refused(run("decompress", packed, *to), "tensors alone")
+
+
+def test_indexing_tells_which_file_it_cannot_take(files: Path, tmp_path: Path) -> None:
+    (tmp_path / "text.onnx").write_bytes(b"hello")
+    refused(run("compress", tmp_path / "text.onnx", "--indexed"), "text.onnx: not a whole ONNX file")
+    model = onnx.load(next(files.glob("*.onnx")))
+    apart = tmp_path / "apart.onnx"
+    onnx.save_model(model, apart, save_as_external_data=True, location="weights", size_threshold=0)
+    refused(run("compress", apart, "--indexed"), "apart.onnx: tensor", "lies in another file")

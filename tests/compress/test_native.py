@@ -5,11 +5,13 @@ from __future__ import annotations
 import functools
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import hostile
 import numpy as np
 import pytest
 from containers import METHOD_SETS, container, content, damaged
@@ -144,6 +146,41 @@ def test_damaged_lossless_containers(fuzzer, model):
     assert status == 0
     for name, (status, total, text) in zip(names, found, strict=True):
         assert total == right if status == 0 else text, name
+
+
+def test_lies_are_refused(fuzzer):
+    sound = outcomes(fuzzer, list(hostile.SOUND.values()))
+    assert [status for status, _, _ in sound] == [0] * len(sound)
+    found = outcomes(fuzzer, [data for data, _ in hostile.LIES.values()])
+    for (name, (_, message)), (status, _, text) in zip(hostile.LIES.items(), found, strict=True):
+        assert status == 1, name
+        assert re.search(message, text), (name, text)
+
+
+def test_many_small_parts_take_little_memory_and_time(program, tmp_path):
+    """Tables of 128 KB for each of 20,000 streams would not fit; they are given back in between."""
+    for name, data in {"tensors": hostile.many_tensors(20_000), "blocks": hostile.many_blocks(200_000)}.items():
+        source = tmp_path / name
+        source.write_bytes(data)
+        limited = ["sh", "-c", 'ulimit -v 200000 && exec "$@"', "sh", program, source]
+        done = subprocess.run(limited, capture_output=True, timeout=60, check=False)
+        assert (done.returncode, done.stderr) == (0, b""), name
+
+
+def test_the_program_tells_what_it_cannot_read_or_write(program, tmp_path):
+    source = tmp_path / "m.ekz"
+    source.write_bytes(container())
+
+    def run(*arguments: Path | str) -> tuple[int, str]:
+        done = subprocess.run([program, *arguments], capture_output=True, text=True, timeout=60, check=False)
+        return done.returncode, done.stderr
+
+    status, message = run(source, tmp_path / "none" / "out")
+    assert (status, message.count("\n")) == (4, 1)
+    assert "none/out" in message
+    assert run(source, tmp_path / "out", "7") == (1, f"{tmp_path / 'out'}: the container has no such file\n")
+    assert run(tmp_path / "none.ekz") == (64, f"{tmp_path / 'none.ekz'}: cannot be read\n")
+    assert run()[0] == 64
 
 
 @functools.cache
