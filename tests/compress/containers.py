@@ -17,7 +17,7 @@ def content() -> Content:
     """Kernels, biases and odd tensors, a graph's text, and a file with a hole that is transposed."""
     rng = np.random.default_rng(0)
     tensors = {
-        "kernel": kernel((48, 12, 3, 3)),
+        "kernel": kernel((24, 12, 3, 3)),
         "dense": (rng.standard_normal((40, 30)) * 20).astype(np.int8),
         "bias": rng.standard_normal(300).astype(np.float32),
         "empty": np.zeros((0, 3), np.float32),

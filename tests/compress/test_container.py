@@ -46,7 +46,7 @@ def test_the_smallest_method_is_kept():
 def test_damage_is_found_and_never_a_wrong_weight(methods):
     wanted = {k: bits_of(v) for k, v in content().tensors.items()}
     refused = 0
-    for what, data in damaged(container(methods), 150, seed=1):
+    for what, data in damaged(container(methods), 80, seed=1):
         try:
             found = read_container(data)
         except ContainerError:
@@ -55,7 +55,7 @@ def test_damage_is_found_and_never_a_wrong_weight(methods):
         # A coefficient or a table's entry that no decision depended on: everything is as it was.
         assert {k: bits_of(v) for k, v in found.tensors.items()} == wanted, what
         assert found.file_bytes(0) == content().file_bytes(0), what
-    assert refused > 300
+    assert refused > 200
 
 
 def replaced(data: bytes, **changes: int) -> bytes:
@@ -73,7 +73,8 @@ def replaced(data: bytes, **changes: int) -> bytes:
         (lambda d: replaced(d, version=2), r"version 2 of .ekz is newer than this edgekit knows \(1\): update edgekit"),
         (lambda d: replaced(d, zero=1), "header is damaged"),
         (lambda d: d[:-1], "not .* as it says"),
-        (lambda d: replaced(d, size=0xFFFFFFFF), "the index: .* cannot hold 4294967295"),
+        (lambda d: replaced(d, size=0xFFFFFFFF), "an index of 4294967295 bytes cannot be"),
+        (lambda d: replaced(d, size=1 << 24), "the index: .* cannot hold 16777216"),
         (lambda d: replaced(d, crc=1), "index's checksum"),
     ],
 )
@@ -98,10 +99,10 @@ def forged(**changes: object) -> bytes:
     [
         ({"shape": (1 << 40,)}, "tensor 'kernel' cannot have"),
         ({"shape": (1 << 20, 1 << 20, 1 << 20)}, "tensor 'kernel' cannot have"),
-        ({"shape": (48, 12, 3, 2)}, "tensor 'kernel'"),
+        ({"shape": (24, 12, 3, 2)}, "tensor 'kernel'"),
         ({"crc": 5}, "tensor 'kernel': its checksum does not match"),
         ({"dtype": "uint8"}, "tensor 'kernel'"),
-        ({"method": "raw"}, "tensor 'kernel': it has .* bytes, not 20736"),
+        ({"method": "raw"}, "tensor 'kernel': it has .* bytes, not 10368"),
         ({"method": "deflate"}, "tensor 'kernel'"),
         ({"name": "dense"}, "two tensors bear one name"),
     ],
@@ -125,7 +126,7 @@ def test_an_index_outside_the_codebook_is_refused():
 
 def test_repetition_beyond_belief_is_refused_when_written():
     with pytest.raises(ContainerError, match="repetitive"):
-        write_container(Content({"zeros": np.zeros((1 << 26,), np.uint8)}), ("adaptive",))
+        write_container(Content({"zeros": np.zeros((17 << 20,), np.uint8)}), ("adaptive",))
 
 
 def test_a_dtype_without_code_is_named():

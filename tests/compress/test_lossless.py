@@ -23,7 +23,7 @@ from edgekit.zoo.registry import build_model
 
 
 def small_graph():
-    return apply_passes(build_model("mobilenet_v2", alpha=0.25, resolution=32, classes=10))[0]
+    return apply_passes(build_model("lenet5"))[0]
 
 
 @pytest.mark.parametrize("kind", ["tflite", "onnx"])

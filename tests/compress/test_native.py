@@ -105,7 +105,7 @@ def test_files_of_graphs_and_lossless_files(program, tmp_path, kind):
     from edgekit.export.onnx import onnx_bytes
     from edgekit.export.tflite import tflite_bytes
 
-    graph = apply_passes(build_model("mobilenet_v2", alpha=0.25, resolution=32, classes=10))[0]
+    graph = apply_passes(build_model("lenet5"))[0]
     plain = tflite_bytes(graph) if kind == "tflite" else onnx_bytes(graph)
     packed = graph_bytes(graph, embed=(kind,))
     assert len(packed) < 0.9 * len(plain)
@@ -194,14 +194,19 @@ def zig() -> list[str]:
 def test_aarch64_program_is_built_and_decodes_the_same_bytes(tmp_path, monkeypatch):
     monkeypatch.setenv("ZIG_GLOBAL_CACHE_DIR", os.environ.get("ZIG_GLOBAL_CACHE_DIR", str(tmp_path / "zig")))
     program = tmp_path / "ekz_aarch64"
-    done = build(program, NATIVE / "ekz_cli.c", *zig(), "-target", "aarch64-linux-musl", "-static")
+    cross = (*zig(), "-target", "aarch64-linux-musl")
+    emulator = shutil.which("qemu-aarch64-static") or shutil.which("qemu-aarch64")
+    if emulator is None:  # without linking: zig would first build its C library for minutes
+        command = [*cross, *FLAGS, "-c", str(NATIVE / "ekz.c"), "-o", str(program)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    else:
+        done = build(program, NATIVE / "ekz_cli.c", *cross, "-static")
     assert done.returncode == 0, done.stderr
     head = program.read_bytes()[:20]
     assert head[:4] == b"\x7fELF"
     assert int.from_bytes(head[18:20], "little") == 183  # EM_AARCH64
-    emulator = shutil.which("qemu-aarch64-static") or shutil.which("qemu-aarch64")
     if emulator is None:
-        pytest.skip("built; not run, for qemu-aarch64-static is not installed")
+        pytest.skip("compiled; not run, for qemu-aarch64-static is not installed")
     arrays, file = decode(program, tmp_path, container(), emulator)
     assert arrays == b"".join(little_endian(array) for array in content().tensors.values())
     assert file == content().file_bytes(0)
