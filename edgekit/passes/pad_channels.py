@@ -1,7 +1,8 @@
 """Channel counts rounded up to what a target's kernels run best, with channels that nobody needs.
 
 The layers that make a tensor make some channels more, of zeros; what treats each channel alone treats them too; the
-layers that read it meet them with zero weights. Nothing else may see such a tensor.
+layers that read it meet them with zero weights. A gather before a depthwise layer takes its last channel once more for
+them. Gathers and slices of such a tensor take what they took. Nothing else may see it.
 """
 
 from __future__ import annotations
@@ -58,7 +59,9 @@ def pad_channels(graph: Graph, target: Target) -> list[str]:
 
 def _family(graph: Graph, maker: Node, readers: dict[str, list[Node]]) -> _Family | None:
     """What sees the tensor that a layer makes; None where it cannot be widened."""
-    if not _is_mix(graph, maker) or shared_weights(graph, maker, readers):
+    if not (_is_mix(graph, maker) or _picks_channels(graph, maker, ("gather",))):
+        return None
+    if shared_weights(graph, maker, readers):
         return None
     through: list[Node] = []
     ends: list[Node] = []
@@ -73,7 +76,7 @@ def _family(graph: Graph, maker: Node, readers: dict[str, list[Node]]) -> _Famil
             if reader.op in FOLLOWERS or _is_depthwise(graph, reader):
                 through.append(reader)
                 waiting.append(reader.output)
-            elif _is_mix(graph, reader):
+            elif _is_mix(graph, reader) or _picks_channels(graph, reader, ("gather", "slice")):
                 ends.append(reader)
             else:
                 return None
@@ -87,6 +90,12 @@ def _is_mix(graph: Graph, node: Node) -> bool:
     return node.op in ("conv2d", "dense") and node.attrs.get("groups", 1) == 1
 
 
+def _picks_channels(graph: Graph, node: Node, ops: tuple[str, ...]) -> bool:
+    """Whether a gather or slice takes channels by numbers that count from the first one."""
+    last = len(graph.shape(node.inputs[0])) - 1
+    return node.op in ops and (node.op == "slice" or node.attrs["axis"] == last)
+
+
 def _is_depthwise(graph: Graph, node: Node) -> bool:
     channels = graph.shape(node.output)[-1]
     return node.op == "conv2d" and node.attrs["groups"] == graph.shape(node.inputs[0])[-1] == channels
@@ -98,8 +107,12 @@ def _wider(graph: Graph, family: _Family, more: int) -> tuple[list[Node], dict[s
     for node in family.nodes:
         if node in family.through and node.op == "conv2d":
             node = node.with_attrs(groups=node.attrs["groups"] + more)
+        elif node is family.maker and node.op == "gather":
+            node = node.with_attrs(indices=node.attrs["indices"] + node.attrs["indices"][-1:] * more)
         nodes.append(node)
         if node in family.ends:
+            if node.op not in ("conv2d", "dense"):
+                continue
             tensors[node.inputs[1]] = widened(graph.tensor(node.inputs[1]), -2, more)
             continue
         for name in (node.output, *node.inputs[1:]):

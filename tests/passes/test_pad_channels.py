@@ -33,6 +33,24 @@ def test_channels_are_rounded_up(channels, padded):
         assert bool(lines) == (padded != channels)
 
 
+@pytest.mark.parametrize(("picked", "padded"), [((0, 2, 3, 5, 6), 8), ((7, 7, 1), 8), ((3, 1, 0, 2, 7, 6, 5, 4), 8)])
+def test_a_gather_before_a_depthwise_layer_takes_one_channel_more(picked, padded):
+    b = GraphBuilder("net", (1, 5, 5, 8))
+    b.op("gather", ["input"], {"axis": 3, "indices": picked}, name="picked")
+    x = b.activation(b.depthwise("picked", 1, name="middle"), "relu", name="relu")
+    b.conv2d(x, 4, 1, bias=True, name="layer")
+    b.op("gather", [x], {"axis": 3, "indices": (2, 0, 2)}, name="some")
+    b.op("slice", [x], {"begin": (0, 0, 0, 1), "end": (1, 5, 5, 3), "strides": (1, 1, 1, 1)}, name="two")
+    graph = b.finish("layer", "some", "two")
+    for form in (graph, apply_passes(graph)[0], int8_of(apply_passes(graph)[0])):
+        wide = form.copy()
+        lines = pad_channels(wide, tiled())
+        assert_exact(form, wide)
+        middle = next(n for n in wide.nodes if n.name == "middle")
+        assert middle.attrs["groups"] == wide.shape(middle.inputs[0])[-1] == padded
+        assert bool(lines) == (padded != len(picked))
+
+
 def test_padded_tensors_have_another_name_and_the_report_names_the_layer():
     graph = bottleneck().finish("expand")
     fused, report = fuse_channels(graph, tiled())
