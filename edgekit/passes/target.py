@@ -316,6 +316,6 @@ ai-edge-litert 2.3.0 and onnxruntime 1.32.0. Whole layers that the fit had not s
 4 % (TFLite int8), 4 % (ONNX float32) and 9 % (ONNX int8) in the median, by 24 % at the most. One concat of 16 inputs
 was never slower than a tree of concats of two.
 
-Of float32 some are set by whole networks instead (decision 0012): in TFLite piece, block and outputs_step, in ONNX
-element, block, gather, group and grouped.
+Those errors are of the fit. Of float32 some are set by whole networks instead (decision 0012): in TFLite piece, block
+and outputs_step, in ONNX element, block, gather, group and grouped.
 """
