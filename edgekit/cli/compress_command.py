@@ -73,6 +73,8 @@ def command(
     unknown = [kind for kind in kinds if kind not in FORMATS]
     if unknown:
         raise ModelError(f"--embed {unknown[0]!r} is none of {', '.join(FORMATS)}")
+    if force and not indexed:
+        raise ModelError("--force is for --indexed: leave it out")
     if indexed:
         _write_indexed(Path(model), out, force, as_json)
         return
@@ -84,10 +86,13 @@ def command(
             raise ModelError("a file kept to the byte has no other weights: give --graph too")
         if kinds:
             raise ModelError("--embed is for graphs: give --graph too, or leave it out to keep the file itself")
+        shape = (alpha, resolution, rho, classes, input_shape or None)
+        if family or weights != "auto" or any(value is not None for value in shape):
+            raise ModelError("a file kept to the byte keeps its network: give --graph too, or leave the options out")
         result = compress_file(Path(model), out or Path(Path(model).name + ".ekz"))
     else:
-        shape = {**zoo_options(model, alpha, resolution, rho, classes), **family}
-        request = ModelRequest(model, shape, weights, seed, input_shape=input_shape)
+        options = {**zoo_options(model, alpha, resolution, rho, classes), **family}
+        request = ModelRequest(model, options, weights, seed, input_shape=input_shape)
         graph = apply_passes(load_model(request, ConsoleReporter()))[0]
         coded = None
         if lossy and calibration is not None:
