@@ -7,12 +7,10 @@ import hashlib
 import re
 import secrets
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from shlex import quote
-from types import TracebackType
-from typing import Any
 
 import numpy as np
 
@@ -25,6 +23,7 @@ from edgekit.bench.delegates import DelegateChoice
 from edgekit.bench.device import DeviceState, Feeds, Opened
 from edgekit.bench.masks import Threads, mask_text, pick_cores
 from edgekit.bench.process import TimedOutError, clean
+from edgekit.bench.remote_device import RemoteDevice
 from edgekit.errors import DeviceError
 from edgekit.runtime.io_spec import Array, IoSpec
 from edgekit.runtime.session import Session, file_format
@@ -47,7 +46,7 @@ class _File:
     outputs: tuple[IoSpec, ...]
 
 
-class AndroidDevice:
+class AndroidDevice(RemoteDevice):
     """One phone. A context manager: leaving it kills what runs there and removes every file that was brought.
 
     serial: None for the only phone. benchmark_model: a local file; None fetches the published one for the phone's ABI.
@@ -69,34 +68,13 @@ class AndroidDevice:
         emulated: bool = False,
         timeout_s: float = 300.0,
     ) -> None:
-        self.name, self.emulated = name, emulated
-        self.threads = 1  # these two are known when the phone has told its cores
-        self.cpus: tuple[int, ...] = ()
-        self._wanted: Threads = threads
-        self._serial, self._tool, self._timeout_s = serial, benchmark_model, timeout_s
+        super().__init__(name, threads=threads, emulated=emulated, timeout_s=timeout_s)
+        self._serial, self._tool = serial, benchmark_model
         self._delegate = delegate or DelegateChoice("xnnpack")
         self._folder = f"{folder or DEFAULT_FOLDER}/edgekit-{secrets.token_hex(6)}"
-        self._facts: dict[str, Any] = {}
         self._files: list[_File] = []
         self._adb: Adb | None = None
         self._clock_khz: int | None = None
-
-    def __enter__(self) -> AndroidDevice:
-        self._adb = Adb(choose_device(self._serial))
-        with contextlib.ExitStack() as undo:  # also where the user interrupts
-            undo.callback(self._leave)
-            self._prepare()
-            undo.pop_all()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._leave()
-
-    def facts(self) -> Mapping[str, Any]:
-        """Model, chip, Android version, cores; the tool's hash and the delegate that is asked for."""
-        return self._facts
 
     def open(self, path: Path, feeds: Feeds) -> Opened:
         """Bring a .tflite file and its inputs there, and run it once.
@@ -156,7 +134,7 @@ class AndroidDevice:
         return self._adb
 
     def _prepare(self) -> None:
-        adb = self._client
+        adb = self._adb = Adb(choose_device(self._serial))
         answer = adb.shell(f"mkdir -p {quote(self._folder)}")
         if answer.code:
             raise DeviceError(_device_text(adb.serial, answer))

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Mapping
 from pathlib import Path
 from shlex import quote
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -18,6 +16,7 @@ from edgekit.bench.block import Block
 from edgekit.bench.device import DeviceState, Feeds, Opened
 from edgekit.bench.masks import Threads, pick_cores
 from edgekit.bench.process import clean
+from edgekit.bench.remote_device import RemoteDevice
 from edgekit.bench.ssh import Ssh
 from edgekit.errors import DeviceError
 from edgekit.runtime.io_spec import Array
@@ -30,7 +29,7 @@ PRIVATE_FOLDER = "~/.local/share/edgekit/board"
 SYSTEM_PYTHON = "/usr/bin/python3"
 
 
-class BoardDevice:
+class BoardDevice(RemoteDevice):
     """One board. A context manager: leaving it ends the agent and removes every file that was brought.
 
     python: the interpreter there; None for the one that was set up, else the system's. folder: where files go there,
@@ -51,32 +50,11 @@ class BoardDevice:
         emulated: bool = False,
         timeout_s: float = 300.0,
     ) -> None:
-        self.name, self.emulated = name, emulated
-        self.threads = 1  # these two are known when the board has told its cores
-        self.cpus: tuple[int, ...] = ()
-        self._wanted: Threads = threads
-        self._ssh, self._python, self._parent, self._timeout_s = ssh, python, folder, timeout_s
+        super().__init__(name, threads=threads, emulated=emulated, timeout_s=timeout_s)
+        self._ssh, self._python, self._parent = ssh, python, folder
         self._folder: str | None = None  # for the shell: quoted, with ~/ and the temporary folder as variables
         self._session: AgentSession | None = None
-        self._facts: dict[str, Any] = {}
         self._opened = 0
-
-    def __enter__(self) -> BoardDevice:
-        self._ssh.__enter__()
-        with contextlib.ExitStack() as undo:  # also where the user interrupts
-            undo.callback(self._leave)
-            self._prepare()
-            undo.pop_all()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._leave()
-
-    def facts(self) -> Mapping[str, Any]:
-        """Model, system, cores and their features, Python; what is not told there is missing."""
-        return self._facts
 
     def open(self, path: Path, feeds: Feeds) -> Opened:
         """Bring a file there, open it in whichever runtime the board has for it, and run it once.
@@ -135,6 +113,7 @@ class BoardDevice:
         return self._session
 
     def _prepare(self) -> None:
+        self._ssh.__enter__()
         parent = remote_path(self._parent) if self._parent else '"${TMPDIR:-/tmp}"'
         folder = f"{parent}/edgekit-{secrets.token_hex(6)}"
         self._ssh.run(f"mkdir -p {parent} && mkdir -m 700 {folder}")

@@ -12,7 +12,9 @@ from edgekit.cli.zoo_command import ZooCommand
 from edgekit.errors import ModelError
 
 if TYPE_CHECKING:
+    from edgekit.pipeline.compress_weights import WeightSettings
     from edgekit.pipeline.container_file import CompressResult
+    from edgekit.pipeline.model import ModelRequest
 
 
 @click.command(name="compress", cls=ZooCommand)
@@ -60,13 +62,11 @@ def command(
     With --target-bytes or --max-drop the graph's weights are pruned and quantized; the images of --calibration tell how
     the remaining ones make up for it.
     """
-    from edgekit.cli.console import ConsoleReporter, print_json
+    from edgekit.cli.console import print_json
     from edgekit.compress.budget import Budget
-    from edgekit.data.sources import open_source
-    from edgekit.passes.registry import apply_passes
-    from edgekit.pipeline.compress_weights import WeightSettings, compress_model_weights
-    from edgekit.pipeline.container_file import FORMATS, compress_file, compress_graph
-    from edgekit.pipeline.model import ModelRequest, load_model
+    from edgekit.pipeline.compress_weights import WeightSettings
+    from edgekit.pipeline.container_file import FORMATS, compress_file
+    from edgekit.pipeline.model import ModelRequest
     from edgekit.zoo import model_names
 
     kinds = [kind for kind in embed.split(",") if kind]
@@ -81,7 +81,12 @@ def command(
     lossy = target_bytes is not None or max_drop is not None
     if lossy and calibration is None:
         raise ModelError("weights are compressed on images such as the network will see: give --calibration FOLDER")
-    if model not in model_names() and not as_graph:
+    if model in model_names() or as_graph:
+        options = {**zoo_options(model, alpha, resolution, rho, classes), **family}
+        request = ModelRequest(model, options, weights, seed, input_shape=input_shape)
+        settings = WeightSettings(Budget(target_bytes, max_drop), calibration_images, not no_mirror) if lossy else None
+        result = _compress_graph(request, settings, calibration or "", out, kinds)
+    else:
         if lossy:
             raise ModelError("a file kept to the byte has no other weights: give --graph too")
         if kinds:
@@ -90,20 +95,28 @@ def command(
         if family or weights != "auto" or any(value is not None for value in shape):
             raise ModelError("a file kept to the byte keeps its network: give --graph too, or leave the options out")
         result = compress_file(Path(model), out or Path(Path(model).name + ".ekz"))
-    else:
-        options = {**zoo_options(model, alpha, resolution, rho, classes), **family}
-        request = ModelRequest(model, options, weights, seed, input_shape=input_shape)
-        graph = apply_passes(load_model(request, ConsoleReporter()))[0]
-        coded = None
-        if lossy and calibration is not None:
-            settings = WeightSettings(Budget(target_bytes, max_drop), calibration_images, not no_mirror)
-            done = compress_model_weights(graph, open_source(calibration), settings, ConsoleReporter())
-            graph, coded = done.graph, done.tensors
-        result = compress_graph(graph, out or Path(f"{graph.name}.ekz"), coded, kinds)
     if as_json:
         print_json(result.to_json())
         return
     _print(result)
+
+
+def _compress_graph(
+    request: ModelRequest, settings: WeightSettings | None, calibration: str, out: Path | None, kinds: list[str]
+) -> CompressResult:
+    """settings: how weights are compressed, on the calibration images; None keeps them as they are."""
+    from edgekit.cli.console import ConsoleReporter
+    from edgekit.data.sources import open_source
+    from edgekit.passes.registry import apply_passes
+    from edgekit.pipeline.compress_weights import compress_model_weights
+    from edgekit.pipeline.container_file import compress_graph
+    from edgekit.pipeline.model import load_model
+
+    graph, coded = apply_passes(load_model(request, ConsoleReporter()))[0], None
+    if settings is not None:
+        done = compress_model_weights(graph, open_source(calibration), settings, ConsoleReporter())
+        graph, coded = done.graph, done.tensors
+    return compress_graph(graph, out or Path(f"{graph.name}.ekz"), coded, kinds)
 
 
 def _write_indexed(path: Path, out: Path | None, force: bool, as_json: bool) -> None:
