@@ -262,7 +262,7 @@ def _finish(
         io=request.int8.options.io,
         fuse=request.fuse,
         sized=request.model.input_shape is not None,
-        device=find_profile(request.device).name if request.device is not None and request.fuse else None,
+        device=fused.device,
     )
     costs = {fmt: graph_cost(graphs[fmt]) for fmt in contents}
     result = ExportResult(

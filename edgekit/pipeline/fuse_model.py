@@ -42,11 +42,15 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Fused:
-    """By file format: the graph, the report of its fusion, and what was measured where it was tuned."""
+    """By file format: the graph, the report of its fusion, and what was measured where it was tuned.
+
+    device: whose prices counted; None for the default ones.
+    """
 
     graphs: dict[str, Graph]
     reports: dict[str, FusionReport]
     trials: dict[str, tuple[Trial, ...]]
+    device: str | None = None
 
 
 def fuse_model(
@@ -63,7 +67,7 @@ def fuse_model(
     with it and the fastest is taken, whatever the prices say.
     """
     targets = _targets(profile, reporter)
-    result = Fused({}, {}, {})
+    result = Fused({}, {}, {}, profile.name if profile is not None else None)
     for fmt in formats:
         if measure is None:
             result.graphs[fmt], report = fuse_channels(graph, targets[fmt])
